@@ -1,1 +1,13 @@
-//! placeholder
+//! What to compute: the graph, its YAML, and the engine that runs one stage on one partition.
+//!
+//! Knows nothing of Kafka, threads or actors: a [`Task`] takes a [`Batch`] and hands over [`Sealed`] values, and whoever
+//! drives it (the actors, the tester, the simulation, a benchmark) decides when, and what becomes of them.
+//! Invariant: operators are pure; wall time reaches them only as the arrival time of a batch.
+
+pub mod checkpoint;
+pub mod record;
+pub mod sealed;
+
+pub use checkpoint::{Checkpoint, Counts, Position, StateEntry};
+pub use record::{Batch, Headers, Record};
+pub use sealed::{OutRecord, Outputs, Sealed, TaskId};
