@@ -1,0 +1,8 @@
+# Sourced by the Makefile and by people before any cargo command: where build output and the prebuilt RocksDB lie.
+# Keep the values constant: cargo rebuilds everything when RUSTFLAGS or ROCKSDB_LIB_DIR change.
+# --exclude-libs: else our own static lz4 and zstd symbols take the place of those inside librocksdb.so.
+export TIDEMILL_CACHE=${TIDEMILL_CACHE:-$HOME/.cache/tidemill}
+export CARGO_TARGET_DIR=$TIDEMILL_CACHE/target
+export ROCKSDB_LIB_DIR=$TIDEMILL_CACHE/rocksdb
+export RUSTFLAGS="-Clink-arg=-Wl,-rpath,$ROCKSDB_LIB_DIR -Clink-arg=-Wl,--exclude-libs,ALL"
+export CARGO_INCREMENTAL=1
