@@ -1,0 +1,54 @@
+//! The interface of a task's store. It must not know who writes or what the bytes mean. Implemented in `memory.rs` and
+//! `rocks.rs`; called by tables, id sets, the actors' apply and recovery. The invariant: entries and meta move together,
+//! so a store always says exactly which committed prefix of its changelog it holds.
+
+use crate::{changes::Changes, error::StoreError};
+use serde::{Deserialize, Serialize};
+
+/// What a store knows about the log it follows.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The last checkpoint: the bytes of its changelog record's value.
+    pub checkpoint: Vec<u8>,
+    /// The next changelog offset to read.
+    pub position: i64,
+    /// When the broker appended that checkpoint, in ms since 1970.
+    pub append_time: i64,
+}
+
+/// A task's entries and their [`Meta`]. One writer at a time; readers may be many.
+pub trait StateStore: Send + Sync {
+    /// The value of `key`.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Calls `each` with every entry of `[from, to)`, ascending, until it answers `false`. One consistent view; `each`
+    /// must not call the store.
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        self.query(from, to, each).map(drop)
+    }
+
+    /// As [`scan`](StateStore::scan), and the meta of the very same view: for an answer that states its position.
+    fn query(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<Option<Meta>, StoreError>;
+
+    /// Writes all changes and the meta, or nothing. Later entries of one key win. Applying the same again is harmless.
+    fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError>;
+
+    /// Deletes every entry of `[from, to)`; the meta stays.
+    fn delete_range(&self, from: &[u8], to: &[u8]) -> Result<(), StoreError>;
+
+    /// What the store knows about its log; `None` before the first apply.
+    fn meta(&self) -> Result<Option<Meta>, StoreError>;
+
+    /// Makes everything applied so far survive a power failure.
+    fn flush(&self) -> Result<(), StoreError>;
+}
