@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the Makefile and by people before any cargo command: where build output and the prebuilt RocksDB lie.
 # Keep the values constant: cargo rebuilds everything when RUSTFLAGS or ROCKSDB_LIB_DIR change.
 # --exclude-libs: else our own static lz4 and zstd symbols take the place of those inside librocksdb.so.

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by kafka-cluster and postgres: ports on loopback that nobody listens on and no other cluster of ours holds.
 # A reservation is a file named by the port that holds its owner's directory. It is void once that directory is gone.
 PORT_BOOK=${TMPDIR:-/tmp}/tidemill-ports
@@ -5,7 +6,7 @@ PORT_BOOK=${TMPDIR:-/tmp}/tidemill-ports
 # The range lies below the kernel's ephemeral one (32768), so an outgoing connection cannot take a port while its node is down.
 free_port() { # OWNER_DIR -> prints a port
   local port holder
-  mkdir -p -m 1777 "$PORT_BOOK"
+  mkdir -p "$PORT_BOOK"
   while :; do
     port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
     if holder=$(cat "$PORT_BOOK/$port" 2>/dev/null); then
