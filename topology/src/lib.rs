@@ -5,6 +5,9 @@
 //! Invariant: operators are pure; wall time reaches them only as the arrival time of a batch.
 
 pub mod checkpoint;
+pub mod decimal;
+pub mod expr;
+pub mod formats;
 pub mod record;
 pub mod sealed;
 

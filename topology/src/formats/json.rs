@@ -1,0 +1,42 @@
+//! JSON (RFC 8259): one document a key or value, numbers with all their digits.
+//!
+//! Called by [`Format`](super::Format). A name that stands twice in an object: the last one counts. Invariant: depth is
+//! bounded, and a message says where, never what stands there (the parser's own messages may quote).
+
+use super::{Datum, FormatError, base64, put};
+use serde_json::Value;
+use serde_json::error::Category;
+
+pub(super) fn read(bytes: &[u8]) -> Result<Value, FormatError> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        let what = match e.classify() {
+            Category::Eof => "it ends too early",
+            _ if e.to_string().starts_with("recursion limit") => "nested too deep",
+            _ => "wrong syntax",
+        };
+        FormatError::new("not-json", format!("not JSON: {what}, at line {} column {}", e.line(), e.column()))
+    })
+}
+
+pub(super) fn write(datum: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), FormatError> {
+    match datum {
+        Datum::Null => out.extend_from_slice(b"null"),
+        Datum::Bool(b) => put(out, b),
+        Datum::Number(n) => put(out, n),
+        Datum::Digits(text) => out.extend_from_slice(text.as_bytes()),
+        Datum::Double(x) if x.is_finite() => write_value(x, out),
+        Datum::Double(_) => return Err(FormatError::new("not-a-number", "NaN and infinity have no form as JSON")),
+        Datum::Text(text) => write_value(text, out),
+        Datum::Bytes(bytes) => {
+            out.push(b'"');
+            base64::write(bytes, out);
+            out.push(b'"');
+        }
+        Datum::Json(value) => write_value(value, out),
+    }
+    Ok(())
+}
+
+fn write_value(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("memory takes every byte, and names are texts");
+}
