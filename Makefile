@@ -1,0 +1,83 @@
+# The commands of this repository; `make help` lists them. Steps call cargo with the variables of tests/stack/env.sh.
+# A new step of the test run: write a target and add its name to TEST_STEPS.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+TEST_STEPS := scripts fmt clippy deny unit
+CACHE := $${TIDEMILL_CACHE:-$$HOME/.cache/tidemill}
+ENV := source tests/stack/env.sh; PATH="$$TIDEMILL_CACHE/bin:$$PATH";
+HARNESS := cargo run --quiet -p tidemill-harness --bin
+# `make torture KILLS=100 SEED=7` runs the driver with `--kills 100 --seed 7`; what is not given keeps the driver's default.
+option = $(if $($(2)),--$(1) $($(2)))
+OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(call option,partitions,PARTITIONS) \
+  $(call option,seed,SEED) $(call option,n,N) $(ARGS))
+RUN_DIR ?= $(CACHE)/run
+
+.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down binaries torture strays bench-commit bench-restart model
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+
+setup: ## get what this machine lacks: Java, Kafka, PostgreSQL, libclang, RocksDB prebuilt, cargo-deny
+	@tests/stack/setup
+
+build: setup ## debug build of the program, with RocksDB prebuilt
+	@$(ENV) cargo build --bin tidemill
+
+test: setup ## everything that CI runs, against real Kafka and PostgreSQL
+	@for step in $(TEST_STEPS); do echo "== $$step"; $(MAKE) $$step; done
+
+scripts: ## the shell scripts parse, and shellcheck has nothing to say (where it is installed)
+	@for file in tests/stack/{setup,kafka-cluster,postgres,*.sh} .ci/run; do bash -n "$$file"; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,postgres,*.sh} .ci/run; \
+	else echo "shellcheck is not installed: scripts were parsed, not linted"; fi
+
+fmt: ## formatting
+	@$(ENV) cargo fmt --all --check
+
+clippy: ## lints of every target, warnings are errors
+	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
+	@$(ENV) cargo clippy --all-targets --features controls -- -D warnings
+
+deny: ## licences, sources, banned crates; advisories where their database can be had
+	@$(ENV) cargo deny --locked check licenses bans sources
+	@$(ENV) if timeout 60 cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
+	else echo "NOT CHECKED: security advisories. https://github.com/RustSec/advisory-db cannot be reached from here"; fi
+
+unit: ## every test of the workspace; the programs that tests drive are built first
+	@$(MAKE) binaries
+	@$(ENV) cargo test --workspace
+
+release: ## from source, with RocksDB, librdkafka and OpenSSL linked in; its own build directory
+	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release" CARGO_INCREMENTAL=0; \
+	cargo build --release --locked --features vendored --bin tidemill; ls -l "$$CARGO_TARGET_DIR/release/tidemill"
+
+kafka: setup ## a Kafka to play with: NODES=1|3, stopped by `make down`
+	@tests/stack/kafka-cluster start "$(RUN_DIR)/kafka" --nodes $(or $(NODES),1) $(ARGS)
+
+postgres: setup ## a PostgreSQL to play with, stopped by `make down`
+	@tests/stack/postgres start "$(RUN_DIR)/postgres"
+
+down: ## stop both, remove their data
+	@tests/stack/kafka-cluster stop "$(RUN_DIR)/kafka"; tests/stack/postgres stop "$(RUN_DIR)/postgres"; rm -rf "$(RUN_DIR)"
+
+binaries: # the program, and the same with its protections removable one at a time
+	@$(ENV) cargo build --bin tidemill
+	@$(ENV) cargo build --features controls --bin tidemill-controls
+
+torture: setup binaries ## kill, stop and cut under load, then compare with an oracle: KILLS RECORDS PARTITIONS SEED
+	@$(ENV) $(HARNESS) torture -- $(OPTIONS)
+
+strays: setup binaries ## requests held back and cut at every position of a transaction: N SEED
+	@$(ENV) $(HARNESS) strays -- $(OPTIONS)
+
+bench-commit: setup binaries ## latency of a commit on a real broker: N PARTITIONS
+	@$(ENV) $(HARNESS) bench -- commit $(OPTIONS)
+
+bench-restart: setup binaries ## restart after SIGKILL with a large store: N RECORDS
+	@$(ENV) $(HARNESS) bench -- restart $(OPTIONS)
+
+model: ## the long runs of the protocol's model
+	@$(ENV) cargo run --release --quiet -p tidemill-model -- $(OPTIONS)
