@@ -1,1 +1,4 @@
-//! placeholder
+//! What tests share: real components by script, and ways to torment them. Knows the product only from outside; called by
+//! tests and benchmarks. Invariant: everything it starts ends with its owner.
+
+pub mod proxy;
