@@ -50,8 +50,8 @@ unit: ## every test of the workspace; the programs that tests drive are built fi
 	@$(MAKE) binaries
 	@$(ENV) cargo test --workspace
 
-release: ## from source, with RocksDB, librdkafka and OpenSSL linked in; its own build directory
-	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release" CARGO_INCREMENTAL=0; \
+release: setup ## from source, with RocksDB, librdkafka and OpenSSL linked in; its own build directory
+	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CC=clang CXX=clang++ CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release" CARGO_INCREMENTAL=0; \
 	cargo build --release --locked --features vendored --bin tidemill; ls -l "$$CARGO_TARGET_DIR/release/tidemill"
 
 kafka: setup ## a Kafka to play with: NODES=1|3, stopped by `make down`
