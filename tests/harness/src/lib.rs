@@ -1,4 +1,5 @@
 //! What tests share: real components by script, and ways to torment them. Knows the product only from outside; called by
 //! tests and benchmarks. Invariant: everything it starts ends with its owner.
 
+pub mod cluster;
 pub mod proxy;
