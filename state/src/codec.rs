@@ -24,12 +24,10 @@ pub enum CodecError {
         newest: u8,
     },
     /// An older version that nobody said how to read.
-    #[error("value of version {found}, and this build reads only {newest}: run an earlier release, or use a new name for the state")]
+    #[error("value of version {found} is older than this build reads: run an earlier release, or give the state a new name")]
     Unreadable {
         /// The version byte of the value.
         found: u8,
-        /// The version that this build reads.
-        newest: u8,
     },
     /// The bytes are not what their version says.
     #[error("value of version {version} is malformed ({cause}): its changelog record is damaged or its shape changed")]

@@ -1,32 +1,342 @@
-//! (bodies follow)
-use crate::{Changes, StateId, StateStore, StoreError};
-/// The 128-bit fingerprint of an id.
-pub fn fingerprint(id: &[u8]) -> u128 { xxhash_rust::xxh3::xxh3_128(id) }
-/// How many bits of a fingerprint are kept.
+//! A set of ids, for dedupe and exact distinct counts: fingerprints in buckets, all in memory; in the log one segment
+//! record a bucket and seal, with the ids that were new. It must not know what an id is. Operators call it. The
+//! invariant: the segments of a bucket, read together, are exactly the ids that were sealed.
+
+use crate::{
+    Changes, StateId, StateStore, StoreError,
+    buckets::Dead,
+    codec::{self, CodecError},
+    keys,
+};
+use foldhash::fast::RandomState;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+/// Version of a segment's value: `[version][bytes of a fingerprint: 16 or 8][fingerprints, big-endian]`.
+const VERSION: u8 = 1;
+
+/// Ids in one segment at most. 512 KiB at full width: half of what a broker takes by default.
+const SEGMENT: usize = 32_768;
+
+/// The 128-bit fingerprint of an id: xxh3, whose definition is published and fixed. Not for secrets.
+pub fn fingerprint(id: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(id)
+}
+
+/// How many bits of a fingerprint are kept. A collision takes a new id for one already seen. Among `n` ids of a bucket
+/// the odds of any collision are about n²/2^(bits+1): for 20 million ids 1 in 10^24 (128 bits), 1 in 92 000 (64 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width { /// 128 bits
-    Wide, /// 64 bits
-    Narrow }
-/// What an id set is.
+pub enum Width {
+    /// 128 bits, 16 bytes an id.
+    Wide,
+    /// The low 64 bits, 8 bytes an id: half the memory and half the log.
+    Narrow,
+}
+
+impl Width {
+    fn bytes(self) -> usize {
+        match self {
+            Width::Wide => 16,
+            Width::Narrow => 8,
+        }
+    }
+}
+
+/// What an id set is; part of the shape of the state, but for the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdShape { /// Bits kept of each id.
-    pub width: Width, /// Most ids held.
-    pub at_most: usize }
+pub struct IdShape {
+    /// Bits kept of each fingerprint.
+    pub width: Width,
+    /// Ids held at most, over all buckets; one more drops the oldest bucket.
+    pub at_most: usize,
+}
+
 /// Fingerprints in buckets.
-pub struct IdSet { id: StateId }
-#[allow(unused_variables, missing_docs)]
+pub struct IdSet {
+    id: StateId,
+    shape: IdShape,
+    buckets: BTreeMap<u64, Bucket>,
+    total: usize,
+    dropped: u64,
+    /// Segments of dropped buckets that still need a tombstone.
+    dying: VecDeque<(u64, Segment)>,
+    dead: Dead,
+}
+
+struct Bucket {
+    ids: Ids,
+    /// In the set, in no segment yet.
+    fresh: Vec<u128>,
+    segments: Vec<Segment>,
+}
+
+enum Ids {
+    Wide(HashSet<u128, RandomState>),
+    Narrow(HashSet<u64, RandomState>),
+}
+
+/// Names a segment within its bucket: the seal that wrote it, and which part of what that seal had to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Segment {
+    sequence: u64,
+    part: u16,
+}
+
 impl IdSet {
-    pub fn new(id: StateId, shape: IdShape) -> Self { IdSet { id } }
-    pub fn open(id: StateId, shape: IdShape, store: &dyn StateStore) -> Result<Self, StoreError> { Ok(IdSet { id }) }
-    pub fn insert(&mut self, bucket: u64, fingerprint: u128) -> bool { let _ = self.id; unreachable!("body follows") }
-    pub fn contains(&self, bucket: u64, fingerprint: u128) -> bool { unreachable!("body follows") }
-    pub fn len(&self, bucket: u64) -> usize { unreachable!("body follows") }
-    pub fn total(&self) -> usize { unreachable!("body follows") }
-    pub fn bytes(&self) -> usize { unreachable!("body follows") }
-    pub fn is_dirty(&self) -> bool { unreachable!("body follows") }
-    pub fn seal(&mut self, sequence: u64, out: &mut Changes) { unreachable!("body follows") }
-    /// Forgets all buckets below `bucket`; writes at most `limit` tombstones; returns how many. Fewer than `limit`: done.
-    pub fn expire_before(&mut self, bucket: u64, limit: usize, out: &mut Changes) -> usize { unreachable!("body follows") }
-    pub fn oldest(&self) -> Option<u64> { unreachable!("body follows") }
-    pub fn dropped(&self) -> u64 { unreachable!("body follows") }
+    /// An empty set for state `id` (1 or more).
+    pub fn new(id: StateId, shape: IdShape) -> IdSet {
+        debug_assert_ne!(id, 0, "0 is reserved");
+        let (buckets, dying) = (BTreeMap::new(), VecDeque::new());
+        IdSet { id, shape, buckets, total: 0, dropped: 0, dying, dead: Dead::default() }
+    }
+
+    /// The set as `store` holds it: loads every segment. A bound that has become smaller drops the oldest buckets.
+    pub fn open(id: StateId, shape: IdShape, store: &dyn StateStore) -> Result<IdSet, StoreError> {
+        let mut set = IdSet::new(id, shape);
+        let mut failed = None;
+        let range = keys::state_range(id);
+        store.scan(&range.start, &range.end, &mut |key, value| {
+            let Some((_, bucket, rest)) = keys::split(key) else { return true };
+            match set.load(bucket, rest, value) {
+                Ok(()) => true,
+                Err(cause) => {
+                    failed = Some(StoreError::Value { id, bucket, cause });
+                    false
+                }
+            }
+        })?;
+        set.keep_bound();
+        match failed {
+            Some(e) => Err(e),
+            None => Ok(set),
+        }
+    }
+
+    /// Adds a fingerprint; whether it was new to its bucket. Past the bound the oldest bucket is dropped, even this one.
+    pub fn insert(&mut self, bucket: u64, fingerprint: u128) -> bool {
+        let held = match self.buckets.get_mut(&bucket) {
+            Some(held) => held,
+            None => {
+                self.dead.revive(bucket);
+                self.buckets.entry(bucket).or_insert_with(|| Bucket::new(self.shape.width))
+            }
+        };
+        let new = held.ids.insert(fingerprint);
+        if new {
+            held.fresh.push(fingerprint);
+            self.total += 1;
+            self.keep_bound();
+        }
+        new
+    }
+
+    /// Whether `bucket` holds the fingerprint.
+    pub fn contains(&self, bucket: u64, fingerprint: u128) -> bool {
+        self.buckets.get(&bucket).is_some_and(|b| b.ids.contains(fingerprint))
+    }
+
+    /// Whether a bucket from `oldest` on holds the fingerprint; newest looked at first.
+    pub fn contains_since(&self, oldest: u64, fingerprint: u128) -> bool {
+        self.buckets.range(oldest..).rev().any(|(_, b)| b.ids.contains(fingerprint))
+    }
+
+    /// How many ids `bucket` holds.
+    pub fn len(&self, bucket: u64) -> usize {
+        self.buckets.get(&bucket).map_or(0, |b| b.ids.len())
+    }
+
+    /// Whether the set holds nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// Ids over all buckets.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// An estimate of the memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        let of = |b: &Bucket| b.ids.capacity() * (self.shape.width.bytes() + 1) + b.fresh.capacity() * 16;
+        self.buckets.values().map(of).sum()
+    }
+
+    /// Whether the next seal has ids to write.
+    pub fn is_dirty(&self) -> bool {
+        self.buckets.values().any(|b| !b.fresh.is_empty())
+    }
+
+    /// The oldest bucket held.
+    pub fn oldest(&self) -> Option<u64> {
+        self.buckets.first_key_value().map(|(&bucket, _)| bucket)
+    }
+
+    /// Buckets dropped for the bound since the set was made: each is a span in which a duplicate may pass.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Appends a segment for every bucket with new ids (several if they are many). `sequence` names them and is never
+    /// used twice for a set, restarts included.
+    pub fn seal(&mut self, sequence: u64, out: &mut Changes) {
+        for (&bucket, held) in &mut self.buckets {
+            for (part, ids) in held.fresh.chunks(SEGMENT).enumerate() {
+                let part = u16::try_from(part).expect("2^31 ids do not come between two seals");
+                let segment = Segment { sequence, part };
+                held.segments.push(segment);
+                let value = |arena: &mut Vec<u8>| pack(self.shape.width, ids, arena);
+                out.push_with(|arena| segment.key(self.id, bucket, arena), Some(value));
+            }
+            held.fresh.clear();
+            // A burst must not keep its memory for the life of the bucket.
+            held.fresh.shrink_to(SEGMENT);
+        }
+        self.dead.seal(sequence);
+    }
+
+    /// Forgets the buckets below `bucket` at once, and writes tombstones for their segments and for those of buckets
+    /// dropped for the bound: at most `limit`; returns how many. Fewer than `limit`: nothing is left to write. To be
+    /// called once a transaction, before its seal.
+    pub fn expire_before(&mut self, bucket: u64, limit: usize, out: &mut Changes) -> usize {
+        while self.oldest().is_some_and(|oldest| oldest < bucket) {
+            self.drop_oldest();
+        }
+        let mut written = 0;
+        while written < limit {
+            let Some((of, segment)) = self.dying.pop_front() else { break };
+            out.push_with(|arena| segment.key(self.id, of, arena), None::<fn(&mut Vec<u8>)>);
+            written += 1;
+            let last = self.dying.front().is_none_or(|(next, _)| *next != of);
+            if last && !self.buckets.contains_key(&of) {
+                self.dead.add(of);
+            }
+        }
+        written
+    }
+
+    /// The store has applied every seal up to `sequence`.
+    pub fn applied(&mut self, sequence: u64) {
+        self.dead.applied(sequence);
+    }
+
+    /// Gives back the space of dead buckets whose tombstones have been applied: a range delete for each.
+    pub fn reclaim(&mut self, store: &dyn StateStore) -> Result<(), StoreError> {
+        self.dead.reclaim(self.id, store)
+    }
+
+    fn keep_bound(&mut self) {
+        while self.total > self.shape.at_most {
+            self.drop_oldest();
+            self.dropped += 1;
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((bucket, held)) = self.buckets.pop_first() {
+            self.total -= held.ids.len();
+            self.dying.extend(held.segments.into_iter().map(|s| (bucket, s)));
+        }
+    }
+
+    fn load(&mut self, bucket: u64, rest: &[u8], value: &[u8]) -> Result<(), CodecError> {
+        let segment = Segment::from_key(rest)?;
+        let width = self.shape.width;
+        let held = self.buckets.entry(bucket).or_insert_with(|| Bucket::new(width));
+        held.segments.push(segment);
+        let before = held.ids.len();
+        codec::decode_versioned(VERSION, value, |version, body| unpack(width, version, body, &mut held.ids))?;
+        self.total += held.ids.len() - before;
+        Ok(())
+    }
+}
+
+impl Bucket {
+    fn new(width: Width) -> Bucket {
+        let ids = match width {
+            Width::Wide => Ids::Wide(HashSet::default()),
+            Width::Narrow => Ids::Narrow(HashSet::default()),
+        };
+        Bucket { ids, fresh: Vec::new(), segments: Vec::new() }
+    }
+}
+
+impl Ids {
+    fn insert(&mut self, fingerprint: u128) -> bool {
+        match self {
+            Ids::Wide(ids) => ids.insert(fingerprint),
+            Ids::Narrow(ids) => ids.insert(low(fingerprint)),
+        }
+    }
+
+    fn contains(&self, fingerprint: u128) -> bool {
+        match self {
+            Ids::Wide(ids) => ids.contains(&fingerprint),
+            Ids::Narrow(ids) => ids.contains(&low(fingerprint)),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Ids::Wide(ids) => ids.len(),
+            Ids::Narrow(ids) => ids.len(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Ids::Wide(ids) => ids.capacity(),
+            Ids::Narrow(ids) => ids.capacity(),
+        }
+    }
+}
+
+impl Segment {
+    /// The part is written only from the second on: one segment a seal is the rule.
+    fn key(self, id: StateId, bucket: u64, out: &mut Vec<u8>) {
+        keys::key(id, bucket, &self.sequence.to_be_bytes(), out);
+        if self.part > 0 {
+            out.extend_from_slice(&self.part.to_be_bytes());
+        }
+    }
+
+    fn from_key(rest: &[u8]) -> Result<Segment, CodecError> {
+        let malformed = || CodecError::Malformed { version: 0, cause: format!("a segment's key of {} bytes", rest.len()) };
+        let (sequence, part) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
+        let part = match part {
+            [] => 0,
+            &[a, b] => u16::from_be_bytes([a, b]),
+            _ => return Err(malformed()),
+        };
+        Ok(Segment { sequence: u64::from_be_bytes(*sequence), part })
+    }
+}
+
+fn low(fingerprint: u128) -> u64 {
+    fingerprint as u64
+}
+
+fn pack(width: Width, ids: &[u128], out: &mut Vec<u8>) {
+    out.reserve(2 + ids.len() * width.bytes());
+    out.push(VERSION);
+    out.push(width.bytes() as u8);
+    for &id in ids {
+        match width {
+            Width::Wide => out.extend_from_slice(&id.to_be_bytes()),
+            Width::Narrow => out.extend_from_slice(&low(id).to_be_bytes()),
+        }
+    }
+}
+
+fn unpack(width: Width, version: u8, body: &[u8], into: &mut Ids) -> Result<(), CodecError> {
+    let malformed = |cause: String| CodecError::Malformed { version, cause };
+    let (&stored, packed) = body.split_first().ok_or_else(|| malformed("no width".into()))?;
+    if stored as usize != width.bytes() {
+        return Err(malformed(format!("fingerprints of {stored} bytes where {} are kept", width.bytes())));
+    }
+    if !packed.len().is_multiple_of(width.bytes()) {
+        return Err(malformed(format!("{} bytes of fingerprints are no whole number of them", packed.len())));
+    }
+    for chunk in packed.chunks_exact(width.bytes()) {
+        into.insert(chunk.iter().fold(0, |id, &byte| id << 8 | u128::from(byte)));
+    }
+    Ok(())
 }

@@ -27,11 +27,14 @@
 pub mod codec;
 pub mod keys;
 
+mod buckets;
 mod changes;
 mod error;
 mod id_set;
 mod memory;
+mod rebuild;
 mod rocks;
+mod slots;
 mod store;
 mod table;
 
@@ -41,6 +44,7 @@ pub use error::StoreError;
 pub use id_set::{IdSet, IdShape, Width, fingerprint};
 pub use keys::StateId;
 pub use memory::MemoryStore;
-pub use rocks::{Rebuild, RocksOptions, RocksStore};
+pub use rebuild::Rebuild;
+pub use rocks::{RocksOptions, RocksStore};
 pub use store::{Meta, StateStore};
-pub use table::{Page, Table};
+pub use table::{Older, Page, Table};

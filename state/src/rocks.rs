@@ -1,33 +1,321 @@
-//! (bodies follow)
-use crate::{Changes, Meta, StateStore, StoreError};
-use std::path::Path;
-/// One memory budget for all stores of a process.
+//! A store in RocksDB: one database a task, entries in the default column family byte for byte, meta in one of its own.
+//! The only file that names rocksdb; it must not know Kafka or when to commit. The actors and recovery open it. The
+//! invariant: entries and meta change in one atomic batch, so whatever a crash leaves is a committed prefix.
+
+use crate::{
+    changes::Changes,
+    codec,
+    error::StoreError,
+    rebuild,
+    store::{Meta, StateStore},
+};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
+    LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+};
+use std::path::{Path, PathBuf};
+
+const META: &str = "meta";
+const META_KEY: &[u8] = b"meta";
+const META_VERSION: u8 = 1;
+
+/// A memtable. What is in memtables lies in the log as well and is read again at an open, so this bounds its time.
+const MEMTABLE: usize = 8 << 20;
+/// The same bound over both column families.
+const WAL: u64 = 16 << 20;
+
+/// The settings of all stores of a process: one block cache and one bound on memtables, which a clone shares.
 #[derive(Clone)]
-pub struct RocksOptions { cache: usize }
-#[allow(unused_variables, missing_docs)]
-impl RocksOptions { pub fn new(budget_bytes: usize) -> RocksOptions { RocksOptions { cache: budget_bytes } } }
-/// A store in RocksDB.
-pub struct RocksStore { dir: std::path::PathBuf }
-/// A store being built again.
-pub struct Rebuild { store: RocksStore }
-#[allow(unused_variables, missing_docs)]
+pub struct RocksOptions {
+    cache: Cache,
+    memtables: WriteBufferManager,
+}
+
+impl RocksOptions {
+    /// Stores that together hold about `budget_bytes` of memory: blocks, indexes, filters, and at most half of it
+    /// memtables.
+    pub fn new(budget_bytes: usize) -> RocksOptions {
+        let cache = Cache::new_lru_cache(budget_bytes);
+        // It never stalls a write: an apply waits for nobody, and a full budget flushes early instead.
+        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(budget_bytes / 2, false, cache.clone());
+        RocksOptions { cache, memtables }
+    }
+
+    fn database(&self) -> Options {
+        let mut o = Options::default();
+        o.create_if_missing(true);
+        o.create_missing_column_families(true);
+        o.set_write_buffer_manager(&self.memtables);
+        o.set_max_total_wal_size(WAL);
+        // Both families reach the disk together, so no WAL is kept for the sake of a small meta alone.
+        o.set_atomic_flush(true);
+        // A torn last record is a crash; damage before it is damage, and hides nothing behind it.
+        o.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        o.set_track_and_verify_wals_in_manifest(true);
+        // Opening reads what it needs and no more: statistics and most files can wait.
+        o.set_skip_stats_update_on_db_open(true);
+        o.set_max_open_files(256);
+        o.set_max_background_jobs(2);
+        o.set_bytes_per_sync(1 << 20);
+        o.set_log_level(LogLevel::Warn);
+        o.set_keep_log_file_num(2);
+        o.set_max_log_file_size(1 << 20);
+        o
+    }
+
+    fn entries(&self) -> Options {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.cache);
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // Full filters on every level: most reads that come here ask for a key that does not exist.
+        blocks.set_bloom_filter(10.0, false);
+        blocks.set_format_version(6);
+        let mut o = Options::default();
+        o.set_block_based_table_factory(&blocks);
+        o.set_write_buffer_size(MEMTABLE);
+        o.set_max_write_buffer_number(3);
+        o.set_compression_type(DBCompressionType::Lz4);
+        o
+    }
+
+    fn meta(&self) -> Options {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.cache);
+        let mut o = Options::default();
+        o.set_block_based_table_factory(&blocks);
+        o.set_write_buffer_size(MEMTABLE);
+        o.set_arena_block_size(64 << 10);
+        o.set_compression_type(DBCompressionType::Lz4);
+        o
+    }
+
+    fn families(&self) -> [ColumnFamilyDescriptor; 2] {
+        [
+            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, self.entries()),
+            ColumnFamilyDescriptor::new(META, self.meta()),
+        ]
+    }
+}
+
+/// How a store was opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// By its task: a write is in the WAL when it returns, and survives a kill.
+    Owned,
+    /// For a rebuild: no WAL, for a crash begins it again anyway.
+    Filling,
+    Reading,
+}
+
+/// A [`StateStore`] in RocksDB, open in one place at a time. Applied changes survive a kill of the process at once, and
+/// a power failure after [`flush`](StateStore::flush) (else the store is behind, never torn, and the log has the rest).
+pub struct RocksStore {
+    db: DB,
+    dir: PathBuf,
+    mode: Mode,
+}
+
 impl RocksStore {
-    pub fn open(dir: &Path, options: &RocksOptions) -> Result<RocksStore, StoreError> { let _ = options.cache; unreachable!("body follows") }
-    pub fn open_read_only(dir: &Path) -> Result<RocksStore, StoreError> { unreachable!("body follows") }
-    pub fn rebuild(dir: &Path, options: &RocksOptions) -> Result<Rebuild, StoreError> { unreachable!("body follows") }
-    pub fn dir(&self) -> &Path { &self.dir }
+    /// Opens the store in `dir`, made if missing. What an interrupted rebuild left beside it is put in order first.
+    /// Errors: `Locked`, `Corrupt` (rebuild it), `Full`, `Io`.
+    pub fn open(dir: &Path, options: &RocksOptions) -> Result<RocksStore, StoreError> {
+        rebuild::settle(dir)?;
+        RocksStore::open_as(dir, options, Mode::Owned)
+    }
+
+    /// Opens what lies in `dir` for reading, also while its task has it open: a view of that moment, changed by nobody.
+    pub fn open_read_only(dir: &Path) -> Result<RocksStore, StoreError> {
+        if !dir.join("CURRENT").exists() {
+            return Err(StoreError::Io { dir: dir.to_owned(), cause: "no store lies there".into() });
+        }
+        RocksStore::open_as(dir, &RocksOptions::new(8 << 20), Mode::Reading)
+    }
+
+    /// Begins to build `dir` again in a new directory beside it. Whatever lies in `dir` stays until the new one is whole;
+    /// it must not be open here.
+    pub fn rebuild(dir: &Path, options: &RocksOptions) -> Result<rebuild::Rebuild, StoreError> {
+        rebuild::Rebuild::begin(dir, options)
+    }
+
+    /// Where the store lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A store with neither WAL nor owner, to be filled by a rebuild.
+    pub(crate) fn open_to_fill(dir: &Path, options: &RocksOptions) -> Result<RocksStore, StoreError> {
+        RocksStore::open_as(dir, options, Mode::Filling)
+    }
+
+    /// Deletes the database in `dir`, unless somebody has it open.
+    pub(crate) fn destroy(dir: &Path) -> Result<(), StoreError> {
+        DB::destroy(&Options::default(), dir).map_err(|e| failure(dir, e))
+    }
+
+    /// Reads every block and checks its checksum.
+    pub(crate) fn verify(&self) -> Result<(), StoreError> {
+        for family in [None, Some(self.meta_family())] {
+            let mut how = ReadOptions::default();
+            how.fill_cache(false);
+            how.set_readahead_size(2 << 20);
+            let mut all = match family {
+                None => self.db.raw_iterator_opt(how),
+                Some(cf) => self.db.raw_iterator_cf_opt(cf, how),
+            };
+            all.seek_to_first();
+            while all.valid() {
+                all.next();
+            }
+            all.status().map_err(|e| self.failure(e))?;
+        }
+        Ok(())
+    }
+
+    fn open_as(dir: &Path, options: &RocksOptions, mode: Mode) -> Result<RocksStore, StoreError> {
+        let opened = match mode {
+            Mode::Reading => {
+                let (database, families) = (options.database(), [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, META]);
+                DB::open_cf_for_read_only(&database, dir, families, false)
+            }
+            Mode::Owned | Mode::Filling => {
+                std::fs::create_dir_all(dir).map_err(|e| refused(dir, &e))?;
+                DB::open_cf_descriptors(&options.database(), dir, options.families())
+            }
+        };
+        let db = opened.map_err(|e| match failure(dir, e) {
+            // At an open a file that the manifest names is missing; a directory that is missing was made above.
+            StoreError::Io { dir, cause } if cause.contains("No such file") => StoreError::Corrupt { dir, cause },
+            other => other,
+        })?;
+        Ok(RocksStore { db, dir: dir.to_owned(), mode })
+    }
+
+    fn meta_family(&self) -> &ColumnFamily {
+        self.db.cf_handle(META).expect("opened with this column family")
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        if self.mode == Mode::Reading {
+            return Err(StoreError::ReadOnly { dir: self.dir.clone() });
+        }
+        let mut how = WriteOptions::default();
+        how.set_sync(false);
+        how.disable_wal(self.mode == Mode::Filling);
+        self.db.write_opt(batch, &how).map_err(|e| self.failure(e))
+    }
+
+    fn read_meta(&self, how: &ReadOptions) -> Result<Option<Meta>, StoreError> {
+        let stored = self.db.get_pinned_cf_opt(self.meta_family(), META_KEY, how).map_err(|e| self.failure(e))?;
+        let meta = stored.map(|bytes| codec::decode(META_VERSION, &bytes)).transpose();
+        let meta = meta.map_err(|cause| StoreError::Value { id: 0, bucket: 0, cause })?;
+        Ok(meta.map(|(_, meta)| meta))
+    }
+
+    fn failure(&self, e: rocksdb::Error) -> StoreError {
+        failure(&self.dir, e)
+    }
 }
-#[allow(missing_docs)]
-impl Rebuild {
-    pub fn store(&self) -> &RocksStore { &self.store }
-    pub fn finish(self) -> Result<RocksStore, StoreError> { unreachable!("body follows") }
-}
-#[allow(unused_variables)]
+
 impl StateStore for RocksStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> { unreachable!("body follows") }
-    fn query(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<Option<Meta>, StoreError> { unreachable!("body follows") }
-    fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError> { unreachable!("body follows") }
-    fn delete_range(&self, from: &[u8], to: &[u8]) -> Result<(), StoreError> { unreachable!("body follows") }
-    fn meta(&self) -> Result<Option<Meta>, StoreError> { unreachable!("body follows") }
-    fn flush(&self) -> Result<(), StoreError> { unreachable!("body follows") }
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get(key).map_err(|e| self.failure(e))
+    }
+
+    fn query(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<Option<Meta>, StoreError> {
+        let view = self.db.snapshot();
+        if from < to {
+            let mut how = ReadOptions::default();
+            how.set_snapshot(&view);
+            how.set_iterate_upper_bound(to);
+            let mut entries = self.db.raw_iterator_opt(how);
+            entries.seek(from);
+            while entries.item().is_some_and(|(key, value)| each(key, value)) {
+                entries.next();
+            }
+            entries.status().map_err(|e| self.failure(e))?;
+        }
+        let mut how = ReadOptions::default();
+        how.set_snapshot(&view);
+        self.read_meta(&how)
+    }
+
+    fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::with_capacity_bytes(changes.bytes() + 16 * changes.len() + 256);
+        for (key, value) in changes.iter() {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        let mut encoded = Vec::with_capacity(meta.checkpoint.len() + 32);
+        codec::encode(META_VERSION, meta, &mut encoded);
+        batch.put_cf(self.meta_family(), META_KEY, &encoded);
+        self.write(batch)
+    }
+
+    fn delete_range(&self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        batch.delete_range(from, to);
+        self.write(batch)?;
+        // Files that hold nothing else go at once; the rest is left to compaction.
+        self.db.delete_file_in_range(from, to).map_err(|e| self.failure(e))
+    }
+
+    fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        self.read_meta(&ReadOptions::default())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        let flushed = match self.mode {
+            Mode::Owned => self.db.flush_wal(true),
+            // No WAL: the memtables themselves have to go, both families in one.
+            Mode::Filling => self.db.flush(),
+            Mode::Reading => Ok(()),
+        };
+        flushed.map_err(|e| self.failure(e))
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        // A close must not wait for a compaction, which goes on after the next open.
+        self.db.cancel_all_background_work(false);
+    }
+}
+
+/// A failure of the file system itself.
+pub(crate) fn refused(dir: &Path, e: &std::io::Error) -> StoreError {
+    let (dir, cause) = (dir.to_owned(), e.to_string());
+    match e.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::FileTooLarge | std::io::ErrorKind::QuotaExceeded => {
+            StoreError::Full { dir, cause }
+        }
+        _ => StoreError::Io { dir, cause },
+    }
+}
+
+/// RocksDB's kinds do not tell a lock or a full disk from other failures; its messages carry the system's words.
+fn failure(dir: &Path, e: rocksdb::Error) -> StoreError {
+    let kind = e.kind();
+    let (dir, cause) = (dir.to_owned(), e.into_string());
+    let says = |words: &[&str]| words.iter().any(|w| cause.contains(w));
+    if says(&["While lock file", "lock hold by current process"]) {
+        StoreError::Locked { dir }
+    } else if says(&["No space left on device", "File too large", "Disk quota exceeded", "Space limit reached"]) {
+        StoreError::Full { dir, cause }
+    } else if kind == ErrorKind::Corruption {
+        StoreError::Corrupt { dir, cause }
+    } else {
+        StoreError::Io { dir, cause }
+    }
 }
