@@ -3,7 +3,11 @@
 //! Knows nothing of YAML text or of Kafka. Built by `yaml/`, shared by every task, printed by `tidemill check`.
 //! Invariant: once built it never changes; a task may index into it for ever.
 
+use crate::expr::Path;
+use crate::formats::Format;
+use crate::operators::Node;
 use crate::sealed::TaskId;
+use crate::windows::Group;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +31,23 @@ pub struct Stage {
     pub start: Start,
     /// `<app>-<stage>-<topic>-changelog`; none for a stage without state.
     pub changelog: Option<Arc<str>>,
+    pub dead_letters: DeadLetters,
+    /// Largest record that the stage makes, bytes.
+    pub max_record: usize,
+    pub(crate) reading: Reading,
+    pub(crate) root: Node,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// How the bytes of the source's records are read.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub key_format: Format,
+    pub format: Format,
+    /// Where event time stands; none: it is the record's timestamp.
+    pub time: Option<Path>,
+    /// Whether anything asks for the key, so that one which cannot be read is a failure.
+    pub key_needed: bool,
 }
 
 /// Where a stage begins that has neither checkpoint nor committed offsets.
@@ -46,6 +67,8 @@ pub struct OutputTopic {
     pub partitions: Option<i32>,
     /// The topic that the writing stage reads.
     pub input: Arc<str>,
+    /// Records keep their partition number, so it needs at least as many as the input.
+    pub copy: bool,
 }
 
 /// Where records go that could not be processed.
@@ -59,11 +82,6 @@ pub struct DeadLetters {
 }
 
 impl Topology {
-    /// Sources, stages, outputs and internal topics, as text for a person.
-    pub fn describe(&self) -> String {
-        String::new()
-    }
-
     /// The stage that reads `topic`; one topic has at most one.
     pub fn stage_of(&self, topic: &str) -> Option<&Arc<Stage>> {
         self.stages.iter().find(|s| &*s.topic == topic)
@@ -78,6 +96,11 @@ impl Stage {
 
     /// Its named states and their shapes.
     pub fn states(&self) -> Vec<(Arc<str>, String)> {
-        Vec::new()
+        self.groups.iter().map(|g| (g.name.clone(), g.shape())).collect()
+    }
+
+    /// Whether a record without an event time cannot be worked.
+    pub(crate) fn time_needed(&self) -> bool {
+        self.reading.time.is_some() || !self.groups.is_empty()
     }
 }

@@ -5,14 +5,22 @@
 //! Invariant: operators are pure; wall time reaches them only as the arrival time of a batch.
 
 pub mod checkpoint;
+mod dead_letters;
 pub mod decimal;
+mod describe;
+mod event_time;
 pub mod expr;
+mod failure;
 pub mod formats;
 pub mod graph;
+pub mod headers;
+mod operators;
 pub mod record;
 pub mod sealed;
 pub mod task;
 pub mod tester;
+mod view;
+mod windows;
 pub mod yaml;
 
 pub use checkpoint::{Checkpoint, Counts, Position, StateEntry};

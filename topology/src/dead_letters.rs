@@ -1,0 +1,58 @@
+//! Dead letters: records that could not be processed, or came late, whole and with their reason.
+//!
+//! Called by the task once a record has failed. Knows nothing of operators. Invariant: a dead letter always fits
+//! `max_record`; what had to be left out is said in a header.
+
+use crate::headers;
+use crate::record::Record;
+use crate::sealed::{Outputs, TaskId};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// How much of a key or value remains when the whole does not fit.
+const HEAD: usize = 64 * 1024;
+/// What the engine's own headers may take beside the reason.
+const OWN: usize = 1024;
+
+/// Appends the dead letter of `record`.
+pub(crate) fn write(
+    outputs: &mut Outputs,
+    topic: &Arc<str>,
+    (task, limit): (&TaskId, usize),
+    record: &Record<'_>,
+    reason: &str,
+) {
+    let originals = || record.headers.iter().filter(|(name, _)| !headers::of_dead_letter(name));
+    let around: usize = originals().map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len)).sum();
+    let key = record.key.map_or(0, <[u8]>::len);
+    let value = record.value.map_or(0, <[u8]>::len);
+    let whole = key + value + around + reason.len() + OWN <= limit;
+    // The head must itself fit, whatever the limit is.
+    let head = HEAD.min(limit / 4);
+    let cut = |bytes: &'_ [u8]| if whole { bytes.len() } else { bytes.len().min(head) };
+    let key_cut = record.key.map(|k| &k[..cut(k)]);
+    let value_cut = record.value.map(|v| &v[..cut(v)]);
+    outputs.push((topic, None), record.timestamp, key_cut, value_cut);
+    if whole || around <= limit / 4 {
+        for (name, value) in originals() {
+            outputs.push_header(&String::from_utf8_lossy(name), value);
+        }
+    }
+    outputs.push_header(headers::REASON, Some(reason.as_bytes()));
+    let mut source = Vec::new();
+    headers::write_source(&task.topic, task.partition, record.offset, &mut source);
+    outputs.push_header(headers::SOURCE, Some(&source));
+    outputs.push_header(headers::ATTEMPT, Some(attempt(record).to_string().as_bytes()));
+    if !whole {
+        let bytes = record.value.unwrap_or_default();
+        let text = format!("xxh3={:032x} length={}", xxh3_128(bytes), bytes.len());
+        outputs.push_header(headers::TRUNCATED, Some(text.as_bytes()));
+    }
+}
+
+/// One more than the attempt that the record says it was.
+fn attempt(record: &Record<'_>) -> u32 {
+    let said = record.headers.iter().filter(|(name, _)| *name == headers::ATTEMPT.as_bytes()).last();
+    let before = said.and_then(|(_, value)| str::from_utf8(value?).ok()?.parse::<u32>().ok());
+    before.unwrap_or(0).saturating_add(1)
+}

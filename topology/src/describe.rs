@@ -1,0 +1,103 @@
+//! A topology in words, for `tidemill check` and `plan`.
+//!
+//! Knows nothing of Kafka. Invariant: every topic that will be read or written is named.
+
+use crate::graph::{Stage, Start, Topology};
+use crate::operators::{Node, Operator};
+use crate::windows::{Emit, Group, KeyForm, RowOutput, ValueForm};
+use std::fmt::Write;
+
+impl Topology {
+    /// Sources, stages, outputs and internal topics, as text for a person.
+    pub fn describe(&self) -> String {
+        let mut out = format!("app {}\n", self.app);
+        for stage in &self.stages {
+            stage.describe(&mut out);
+        }
+        line(&mut out, 0, "outputs");
+        for output in &self.outputs {
+            let partitions = match output.partitions {
+                Some(n) => format!("{n} partitions"),
+                None => format!("partitions as {}", output.input),
+            };
+            let how = if output.copy { "copies from" } else { "results from" };
+            line(&mut out, 1, &format!("{}  {how} {}, {partitions}", output.name, output.input));
+        }
+        line(&mut out, 0, "internal topics");
+        for changelog in self.stages.iter().filter_map(|s| s.changelog.as_ref()) {
+            line(&mut out, 1, &format!("{changelog}  changelog, compacted"));
+        }
+        let letters = &self.dead_letters;
+        let late = if letters.late { ", late records too" } else { "" };
+        line(&mut out, 1, &format!("{}  dead letters, kept {} h{late}", letters.topic, letters.keep.as_secs() / 3600));
+        out
+    }
+}
+
+impl Stage {
+    fn describe(&self, out: &mut String) {
+        let start = match self.start {
+            Start::Earliest => "earliest",
+            Start::Latest => "latest",
+            Start::Committed => "committed offsets",
+        };
+        let reading = &self.reading;
+        let time = reading.time.as_ref().map_or("record timestamp".to_owned(), |p| p.join("."));
+        line(out, 0, &format!("stage {} reads {} from {start}", self.name, self.topic));
+        line(out, 1, &format!("key {}, value {}, time {time}", reading.key_format, reading.format));
+        self.node(&self.root, 1, out);
+    }
+
+    fn node(&self, node: &Node, depth: usize, out: &mut String) {
+        for Operator::Filter(filter) in &node.operators {
+            line(out, depth, &format!("filter {}", filter.text));
+        }
+        for copy in &node.copies {
+            line(out, depth, &format!("-> {} (copy)", copy.topic));
+        }
+        for &index in &node.groups {
+            group(&self.groups[index], depth, out);
+        }
+        for step in &node.steps {
+            line(out, depth, &format!("step {}", step.name));
+            self.node(step, depth + 1, out);
+        }
+    }
+}
+
+fn group(group: &Group, depth: usize, out: &mut String) {
+    line(out, depth, &format!("step {} by record.key", group.name));
+    line(out, depth + 1, &group.shape());
+    let emit = match group.emit {
+        Emit::Every => "every record".to_owned(),
+        Emit::Coalesced { updates, last } => {
+            let updates = updates.map(|ms| format!("updates at most every {ms} ms"));
+            let last = last.then(|| "final when the window closes".to_owned());
+            updates.into_iter().chain(last).collect::<Vec<_>>().join(", ")
+        }
+    };
+    line(out, depth + 1, &format!("speaks: {emit}"));
+    for output in &group.outputs {
+        line(out, depth + 1, &format!("-> {} ({})", output.topic, forms(group, output)));
+    }
+}
+
+fn forms(group: &Group, output: &RowOutput) -> String {
+    let key = match output.key {
+        KeyForm::Json => "json",
+        KeyForm::Text => "text",
+        KeyForm::Plain(format) => format.name(),
+    };
+    let name = |index: usize| group.aggregates[index].name.as_str();
+    let value = match &output.value {
+        ValueForm::Json(fields) => {
+            format!("json with {}", fields.iter().map(|(i, _)| name(*i)).collect::<Vec<_>>().join(", "))
+        }
+        ValueForm::Plain(format, index) => format!("{} as {format}", name(*index)),
+    };
+    format!("key {key}, value {value}")
+}
+
+fn line(out: &mut String, depth: usize, text: &str) {
+    writeln!(out, "{:indent$}{text}", "", indent = depth * 2).expect("memory takes every byte");
+}

@@ -1,0 +1,77 @@
+//! Event time: read from a record, and written as RFC 3339.
+//!
+//! Called once a record and for each result. Knows nothing of windows. Invariant: a time that was read can be written,
+//! so no result fails for its time.
+
+use crate::expr::Path;
+use crate::failure::Failure;
+use crate::formats::Datum;
+use jiff::Timestamp;
+use std::io::Write;
+
+/// ms since 1970 that a datum says: a whole number of ms, or an RFC 3339 text.
+pub(crate) fn read(datum: &Datum<'_>, path: &Path) -> Result<i64, Failure> {
+    let place = || format!("time field '{}'", path.join("."));
+    let ms = match datum {
+        Datum::Null => return Err(Failure::new("time-missing", format!("{} is missing", place()))),
+        Datum::Text(text) => {
+            let time: Timestamp =
+                text.parse().map_err(|_| Failure::new("time-unreadable", format!("{} is no RFC 3339 time", place())))?;
+            return Ok(floor_ms(time));
+        }
+        other => other.number().map_err(|e| Failure::new("time-unreadable", format!("{}: {e}", place())))?,
+    };
+    let whole = ms.and_then(|n| n.to_i64());
+    let ms = whole.ok_or_else(|| Failure::new("time-unreadable", format!("{} is no whole number of ms", place())))?;
+    check(ms).ok_or_else(|| Failure::new("time-unreadable", format!("{} is outside of the years 0 to 9999", place())))
+}
+
+/// Whether a time can be written.
+pub(crate) fn check(ms: i64) -> Option<i64> {
+    Timestamp::from_millisecond(ms).ok().map(|_| ms)
+}
+
+fn floor_ms(time: Timestamp) -> i64 {
+    let ms = time.as_millisecond();
+    if time.as_nanosecond() < i128::from(ms) * 1_000_000 { ms - 1 } else { ms }
+}
+
+/// Appends a time as RFC 3339, in UTC.
+pub(crate) fn write(ms: i64, out: &mut Vec<u8>) {
+    match Timestamp::from_millisecond(ms) {
+        Ok(time) => write!(out, "{time}"),
+        Err(_) => write!(out, "{ms}"),
+    }
+    .expect("memory takes every byte");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    fn of(text: &str) -> Result<i64, Failure> {
+        read(&Datum::Text(Cow::Borrowed(text)), &vec!["t".into()].into_boxed_slice())
+    }
+
+    #[test]
+    fn texts_and_numbers_are_times() {
+        assert_eq!(of("1970-01-01T00:00:01.5Z"), Ok(1500));
+        assert_eq!(of("1970-01-01T02:00:00+02:00"), Ok(0));
+        assert_eq!(of("1969-12-31T23:59:59.9995Z"), Ok(-1), "rounded down, not towards zero");
+        assert_eq!(of("yesterday").unwrap_err().code, "time-unreadable");
+        assert_eq!(of("1970-01-01").unwrap_err().code, "time-unreadable");
+        let path: Path = vec!["t".into()].into_boxed_slice();
+        let number = |n: i64| read(&Datum::Number(crate::decimal::Decimal::from_i64(n)), &path);
+        assert_eq!(number(-5), Ok(-5));
+        assert!(number(i64::MAX).is_err());
+        assert_eq!(read(&Datum::Null, &path).unwrap_err().code, "time-missing");
+    }
+
+    #[test]
+    fn a_time_is_written_as_utc() {
+        let mut out = Vec::new();
+        write(1_767_261_600_000, &mut out);
+        assert_eq!(out, b"2026-01-01T10:00:00Z");
+    }
+}

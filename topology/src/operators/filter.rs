@@ -1,0 +1,19 @@
+//! `filter`: a record goes on if its expression is true; null counts as false.
+//!
+//! Called by [`Operator`](super::Operator). Knows nothing of what comes after. Invariant: it changes nothing.
+
+use crate::expr::Expr;
+use crate::failure::Failure;
+use crate::view::View;
+
+#[derive(Debug)]
+pub(crate) struct Filter {
+    pub text: String,
+    pub expr: Expr,
+}
+
+impl Filter {
+    pub fn accepts(&self, view: &View<'_>) -> Result<bool, Failure> {
+        self.expr.test(view).map_err(|e| Failure::eval(format_args!("filter \"{}\"", self.text), &e))
+    }
+}

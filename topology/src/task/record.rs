@@ -1,0 +1,114 @@
+//! One record through a stage: evaluate everything, then write everything, or leave only a dead letter.
+//!
+//! Called by [`Task::process`]. Knows nothing of seals. Invariant: a record that fails anywhere changes no entry, no
+//! stream time and no output but its dead letter; `input = output + filtered + duplicate + dead` after every record.
+
+use super::{Task, TaskError};
+use crate::dead_letters;
+use crate::event_time;
+use crate::expr::Lookup;
+use crate::failure::{Failure, Stop};
+use crate::formats::Document;
+use crate::graph::Stage;
+use crate::operators::Pass;
+use crate::record::Record;
+use crate::view::View;
+
+/// What an evaluation found.
+struct Verdict {
+    accepted: bool,
+    /// Event time, where the record has one.
+    time: Option<i64>,
+}
+
+impl Task {
+    pub(super) fn work(&mut self, stage: &Stage, record: &Record<'_>) -> Result<(), TaskError> {
+        self.fold.clear();
+        let mark = self.outputs.mark();
+        match self.evaluate(stage, record) {
+            Ok(verdict) => self.accept(stage, record, &verdict)?,
+            Err(Stop::Failure(failure)) => {
+                self.outputs.truncate(mark);
+                self.counts.dead += 1;
+                self.dead_letter(stage, record, &failure.to_string());
+            }
+            Err(Stop::Store(cause)) => {
+                self.outputs.truncate(mark);
+                return Err(TaskError::Store { task: self.id.clone(), cause });
+            }
+        }
+        self.counts.input += 1;
+        Ok(())
+    }
+
+    fn evaluate(&mut self, stage: &Stage, record: &Record<'_>) -> Result<Verdict, Stop> {
+        let reading = &stage.reading;
+        let value = reading.format.read(record.value).map_err(|e| Failure::format("value", &e))?;
+        let key = match reading.key_needed {
+            true => reading.key_format.read(record.key).map_err(|e| Failure::format("key", &e))?,
+            false => Document::NULL,
+        };
+        let mut view =
+            View { record: *record, topic: &self.id.topic, partition: self.id.partition, key, value, time: 0 };
+        let time = event_time_of(stage, &view)?;
+        view.time = time.unwrap_or(0);
+        let mut pass = Pass {
+            groups: &stage.groups,
+            states: &mut self.groups,
+            store: &*self.store,
+            outputs: &mut self.outputs,
+            fold: &mut self.fold,
+            stream_time: self.stream_time,
+            task: &self.header,
+            max_record: stage.max_record,
+        };
+        let accepted = stage.root.evaluate(&view, &mut pass)?;
+        Ok(Verdict { accepted, time })
+    }
+
+    /// Writes what the evaluation computed. The entries are in memory since then, so the store is not asked again.
+    fn accept(&mut self, stage: &Stage, record: &Record<'_>, verdict: &Verdict) -> Result<(), TaskError> {
+        for pending in &self.fold.pending {
+            let group = &stage.groups[pending.group];
+            let values = &self.fold.values[pending.from..pending.from + group.aggregates.len()];
+            let entry = (pending.start, record.key.unwrap_or_default());
+            let put = self.groups[pending.group].put(&*self.store, entry, values, group.owes());
+            put.map_err(|cause| TaskError::Store { task: self.id.clone(), cause })?;
+        }
+        if !self.fold.late.is_empty() {
+            self.late(stage, record);
+        }
+        match verdict.accepted {
+            true => self.counts.output += 1,
+            false => self.counts.filtered += 1,
+        }
+        self.stream_time = self.stream_time.max(verdict.time.unwrap_or(i64::MIN));
+        Ok(())
+    }
+
+    fn late(&mut self, stage: &Stage, record: &Record<'_>) {
+        self.counts.late += 1;
+        if stage.dead_letters.late {
+            let steps: Vec<&str> = self.fold.late.iter().map(|&i| &*stage.groups[i].name).collect();
+            let text = format!("late: its window is closed in step {}", steps.join(", "));
+            self.dead_letter(stage, record, &text);
+        }
+    }
+
+    fn dead_letter(&mut self, stage: &Stage, record: &Record<'_>, reason: &str) {
+        let about = (&self.id, stage.max_record);
+        dead_letters::write(&mut self.outputs, &stage.dead_letters.topic, about, record, reason);
+    }
+}
+
+/// `None`: the record has no time and the stage can do without.
+fn event_time_of(stage: &Stage, view: &View<'_>) -> Result<Option<i64>, Failure> {
+    if let Some(path) = &stage.reading.time {
+        return event_time::read(&view.get(path), path).map(Some);
+    }
+    let time = event_time::check(view.record.timestamp).filter(|ms| *ms >= 0);
+    match time {
+        None if stage.time_needed() => Err(Failure::new("time-missing", "the record has no timestamp")),
+        time => Ok(time),
+    }
+}

@@ -1,0 +1,58 @@
+//! What is stored for one key of a grouping, in one window or for ever.
+//!
+//! Read and written through `tidemill_state`. Knows nothing of what the values mean: the grouping's shape says that.
+//! Invariant: the encoding is version 1 and never changes; `golden/` holds files of it.
+
+use crate::windows::aggregate::Value;
+use serde::{Deserialize, Serialize};
+
+/// Version of the encoding.
+pub(crate) const VERSION: u8 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    /// It changed and the update has not been said yet. Stored, so that a restore neither forgets nor repeats one.
+    pub owes: bool,
+    /// One for each aggregate, in the order of the step.
+    pub values: Vec<Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decimal::Decimal;
+    use tidemill_state::codec;
+
+    fn examples() -> Vec<Cell> {
+        let number = |t: &str| Value::Number(Some(Decimal::parse(t).unwrap()));
+        vec![
+            Cell { owes: false, values: vec![] },
+            Cell { owes: true, values: vec![Value::Count(0), Value::Count(u64::MAX), Value::Number(None)] },
+            Cell { owes: false, values: vec![Value::Count(300), number("-12.5"), number("99999999999999999999")] },
+        ]
+    }
+
+    /// One line a cell, hex. The file is written by hand only: `UPDATE_GOLDEN=1` makes it where there is none.
+    #[test]
+    fn cells_of_version_1_read_and_write_as_ever() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/cell.v1.hex");
+        let lines: Vec<String> = examples()
+            .iter()
+            .map(|cell| {
+                let mut out = Vec::new();
+                codec::encode(VERSION, cell, &mut out);
+                out.iter().map(|b| format!("{b:02x}")).collect()
+            })
+            .collect();
+        if std::env::var_os("UPDATE_GOLDEN").is_some() && !std::path::Path::new(path).exists() {
+            std::fs::write(path, lines.join("\n") + "\n").unwrap();
+        }
+        let golden = std::fs::read_to_string(path).unwrap();
+        assert_eq!(golden.lines().collect::<Vec<_>>(), lines, "bytes in stores and changelogs have changed");
+        for (line, cell) in golden.lines().zip(examples()) {
+            let bytes: Vec<u8> =
+                (0..line.len() / 2).map(|i| u8::from_str_radix(&line[2 * i..2 * i + 2], 16).unwrap()).collect();
+            assert_eq!(codec::decode::<Cell>(VERSION, &bytes).unwrap(), (1, cell));
+        }
+    }
+}

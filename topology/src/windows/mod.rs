@@ -1,0 +1,17 @@
+//! Groupings: what a key's records fold into, in a window or for ever, and when it speaks.
+//!
+//! [`Group`] is the definition, shared by all tasks of a stage; [`GroupState`] is one task's entries of it.
+//! Knows nothing of Kafka or of how a seal travels. Invariant: a result is written at the same place as the fold that
+//! it comes from, so restoring the entries restores what is still to be said.
+
+pub(crate) mod aggregate;
+mod cell;
+mod group;
+mod row;
+mod state;
+mod tumbling;
+
+pub(crate) use group::{Emit, Fold, Group};
+pub(crate) use row::{KeyForm, RowOutput, ValueForm};
+pub(crate) use state::{GroupState, Mute, SLICE, Said};
+pub(crate) use tumbling::Tumbling;

@@ -1,0 +1,168 @@
+//! Results as records: keys and values of aggregates, in the form that an output asks for.
+//!
+//! Called where a grouping speaks. Knows nothing of state. Invariant: names are encoded once, at load; a row that does
+//! not fit its form or `max_record` is a failure, never a shorter row.
+
+use super::aggregate::{Aggregate, Value};
+use crate::event_time;
+use crate::failure::Failure;
+use crate::formats::{Datum, Format};
+use crate::headers;
+use crate::sealed::Outputs;
+use std::io::Write;
+use std::sync::Arc;
+
+/// One output of a grouping.
+#[derive(Debug)]
+pub(crate) struct RowOutput {
+    pub topic: Arc<str>,
+    pub key: KeyForm,
+    pub value: ValueForm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyForm {
+    /// `{"key":...}`, with `window_start` where there are windows.
+    Json,
+    /// `[key@start/end]` in ms where there are windows, else the key.
+    Text,
+    /// The record key in this format; without windows only.
+    Plain(Format),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ValueForm {
+    /// Window, key, these aggregates (indexes and their names as JSON), result.
+    Json(Vec<(usize, String)>),
+    /// One aggregate; null is a record without a value.
+    Plain(Format, usize),
+}
+
+/// Why a row is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Update,
+    Final,
+}
+
+/// What a row says.
+pub(crate) struct Row<'a> {
+    /// Start and end, ms since 1970.
+    pub window: Option<(i64, i64)>,
+    pub key: Datum<'a>,
+    pub aggregates: &'a [Aggregate],
+    pub values: &'a [Value],
+    pub moment: Moment,
+}
+
+/// Digits of a number, braces, times and quotes around one field, generously.
+const PER_FIELD: usize = 64;
+const AROUND: usize = 512;
+
+impl RowOutput {
+    /// Whether every row with a key of so many bytes fits, so that it need not be encoded to know.
+    pub fn surely_fits(&self, key_bytes: usize, max_record: usize) -> bool {
+        let ValueForm::Json(fields) = &self.value else { return false };
+        let names: usize = fields.iter().map(|(_, name)| name.len() + PER_FIELD).sum();
+        // A byte of a text is at most six in JSON, and the key stands twice.
+        !matches!(self.key, KeyForm::Plain(_)) && key_bytes.saturating_mul(12) + names + AROUND <= max_record
+    }
+
+    /// Writes key and value over what the two buffers held.
+    pub fn encode(&self, row: &Row<'_>, (key, value): (&mut Vec<u8>, &mut Vec<u8>), max: usize) -> Result<(), Failure> {
+        let failed = |e| Failure::format(format_args!("output {}", self.topic), &e);
+        key.clear();
+        value.clear();
+        match self.key {
+            KeyForm::Json => row.json_key(key).map_err(failed)?,
+            KeyForm::Text => row.text_key(key).map_err(failed)?,
+            KeyForm::Plain(format) => format.write(&row.key, key).map_err(failed)?,
+        }
+        match &self.value {
+            ValueForm::Json(fields) => row.json(fields, value).map_err(failed)?,
+            ValueForm::Plain(format, index) => match row.values[*index].datum() {
+                Datum::Null => {}
+                datum => format.write(&datum, value).map_err(|e| {
+                    let name = &row.aggregates[*index].name;
+                    Failure::format(format_args!("output {}, field '{name}'", self.topic), &e)
+                })?,
+            },
+        }
+        let size = key.len() + value.len() + AROUND;
+        match size > max {
+            false => Ok(()),
+            true => Err(Failure::new(
+                "too-large",
+                format!("a result for {} takes {size} bytes, max_record is {max}", self.topic),
+            )),
+        }
+    }
+
+    /// Puts an encoded row into the arena. Without bytes, a plain value is null.
+    pub fn push(&self, outputs: &mut Outputs, (key, value): (&[u8], &[u8]), time: i64, task: &[u8]) {
+        let absent = value.is_empty() && matches!(self.value, ValueForm::Plain(..));
+        outputs.push((&self.topic, None), time, Some(key), (!absent).then_some(value));
+        outputs.push_header(headers::TASK, Some(task));
+    }
+}
+
+impl Row<'_> {
+    fn json_key(&self, out: &mut Vec<u8>) -> Result<(), crate::formats::FormatError> {
+        out.extend_from_slice(b"{\"key\":");
+        Format::Json.write(&self.key, out)?;
+        if let Some((start, _)) = self.window {
+            out.extend_from_slice(b",\"window_start\":\"");
+            event_time::write(start, out);
+            out.push(b'"');
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn text_key(&self, out: &mut Vec<u8>) -> Result<(), crate::formats::FormatError> {
+        let Some((start, end)) = self.window else { return plain_text(&self.key, out) };
+        out.push(b'[');
+        plain_text(&self.key, out)?;
+        write!(out, "@{start}/{end}]").expect("memory takes every byte");
+        Ok(())
+    }
+
+    fn json(&self, fields: &[(usize, String)], out: &mut Vec<u8>) -> Result<(), crate::formats::FormatError> {
+        out.push(b'{');
+        if let Some((start, end)) = self.window {
+            out.extend_from_slice(b"\"window\":{\"start\":\"");
+            event_time::write(start, out);
+            out.extend_from_slice(b"\",\"end\":\"");
+            event_time::write(end, out);
+            out.extend_from_slice(b"\"},");
+        }
+        out.extend_from_slice(b"\"key\":");
+        Format::Json.write(&self.key, out)?;
+        for (index, name) in fields {
+            out.push(b',');
+            out.extend_from_slice(name.as_bytes());
+            out.push(b':');
+            Format::Json.write(&self.values[*index].datum(), out)?;
+        }
+        out.extend_from_slice(match self.moment {
+            Moment::Update => b",\"result\":\"update\"}",
+            Moment::Final => b",\"result\":\"final\"}",
+        });
+        Ok(())
+    }
+}
+
+/// A text as it is, anything else as in JSON; bytes as base64, without quotes.
+fn plain_text(key: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), crate::formats::FormatError> {
+    if let Datum::Text(text) = key {
+        out.extend_from_slice(text.as_bytes());
+        return Ok(());
+    }
+    let from = out.len();
+    Format::Json.write(key, out)?;
+    if matches!(key, Datum::Bytes(_)) {
+        out.pop();
+        out.remove(from);
+    }
+    Ok(())
+}
