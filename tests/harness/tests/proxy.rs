@@ -1,6 +1,9 @@
 //! The proxy between librdkafka's transactional producer and a real broker: what it holds, cuts and records is what the
 //! broker sees. Knows rdkafka and nothing of the product. Invariant: whatever was cut, committed records are there once.
 
+// A test file as a whole: the lint's own exception knows only functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
