@@ -91,7 +91,8 @@ mod tests {
         changes.push(b"c", None);
         changes.push(b"", Some(b"2"));
         let all: Vec<_> = changes.iter().collect();
-        let want: [(&[u8], Option<&[u8]>); 4] = [(b"a", Some(b"1")), (b"b", Some(b"")), (b"c", None), (b"", Some(b"2"))];
+        let want: [(&[u8], Option<&[u8]>); 4] =
+            [(b"a", Some(b"1")), (b"b", Some(b"")), (b"c", None), (b"", Some(b"2"))];
         assert_eq!(all, want);
         assert_eq!((changes.len(), changes.bytes(), changes.is_empty()), (4, 5, false));
         changes.clear();

@@ -24,7 +24,9 @@ pub enum CodecError {
         newest: u8,
     },
     /// An older version that nobody said how to read.
-    #[error("value of version {found} is older than this build reads: run an earlier release, or give the state a new name")]
+    #[error(
+        "value of version {found} is older than this build reads: run an earlier release, or give the state a new name"
+    )]
     Unreadable {
         /// The version byte of the value.
         found: u8,

@@ -299,7 +299,8 @@ impl Segment {
     }
 
     fn from_key(rest: &[u8]) -> Result<Segment, CodecError> {
-        let malformed = || CodecError::Malformed { version: 0, cause: format!("a segment's key of {} bytes", rest.len()) };
+        let malformed =
+            || CodecError::Malformed { version: 0, cause: format!("a segment's key of {} bytes", rest.len()) };
         let (sequence, part) = rest.split_first_chunk::<8>().ok_or_else(malformed)?;
         let part = match part {
             [] => 0,

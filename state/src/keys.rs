@@ -78,7 +78,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_key_comes_apart_as_it_was_put_together(id in 1u16.., bucket: u64, rest: Vec<u8>) {
-            prop_assert_eq!(split(&made(id, bucket, &rest)), Some((id, bucket, &rest[..])));
+            let key = made(id, bucket, &rest);
+            prop_assert_eq!(split(&key), Some((id, bucket, &rest[..])));
         }
 
         #[test]

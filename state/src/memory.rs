@@ -51,7 +51,8 @@ impl StateStore for MemoryStore {
     ) -> Result<Option<Meta>, StoreError> {
         let held = self.read();
         if from < to {
-            let mut range = held.entries.range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Excluded(to)));
+            let mut range =
+                held.entries.range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Excluded(to)));
             while range.next().is_some_and(|(k, v)| each(k, v)) {}
         }
         Ok(held.meta.clone())

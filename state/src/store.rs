@@ -23,12 +23,7 @@ pub trait StateStore: Send + Sync {
 
     /// Calls `each` with every entry of `[from, to)`, ascending, until it answers `false`. One consistent view; `each`
     /// must not call the store.
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
         self.query(from, to, each).map(drop)
     }
 

@@ -1,0 +1,241 @@
+//! What only RocksDB can do wrong: locks, damage, full disks, kills and interrupted rebuilds. It must not know tables.
+//! The invariant tested: a store opens as a committed prefix, or says in one word what recovery has to do.
+
+mod places;
+
+use places::{Entries, meta, scanned};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use tidemill_state::{Changes, RocksOptions, RocksStore, StateStore, StoreError, keys};
+
+fn options() -> RocksOptions {
+    RocksOptions::new(16 << 20)
+}
+
+fn open(dir: &Path) -> Result<RocksStore, StoreError> {
+    RocksStore::open(dir, &options())
+}
+
+/// Batch `n`: rewrites keys that earlier batches wrote, and adds some of its own.
+fn batch(n: i64, keys_each: u32) -> Changes {
+    let mut changes = Changes::new();
+    for i in 0..keys_each {
+        let mut key = Vec::new();
+        keys::key(1, 0, &(u64::from(i) + (n as u64 % 2) * 1_000_000).to_be_bytes(), &mut key);
+        changes.push(&key, Some(&[&n.to_be_bytes()[..], &[7; 40]].concat()));
+    }
+    changes
+}
+
+fn fill(store: &dyn StateStore, batches: std::ops::Range<i64>) {
+    batches.for_each(|n| store.apply(&batch(n, 500), &meta(n)).unwrap());
+}
+
+fn all(store: &dyn StateStore) -> Entries {
+    scanned(store, b"", b"\xff\xff")
+}
+
+fn files(dir: &Path, of: &str) -> Vec<PathBuf> {
+    let all = fs::read_dir(dir).unwrap().map(|f| f.unwrap().path());
+    let mut found: Vec<_> = all.filter(|p| p.file_name().unwrap().to_string_lossy().contains(of)).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_store_opens_in_one_place_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    let store = open(&dir).unwrap();
+    let second = open(&dir).err();
+    assert_eq!(second, Some(StoreError::Locked { dir: dir.clone() }));
+    drop(store);
+    open(&dir).unwrap();
+}
+
+#[test]
+fn a_reader_sees_a_store_that_is_open_and_cannot_change_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    assert!(matches!(RocksStore::open_read_only(&dir), Err(StoreError::Io { .. })), "nothing lies there");
+    let store = open(&dir).unwrap();
+    fill(&store, 0..3);
+    let reader = RocksStore::open_read_only(&dir).unwrap();
+    assert_eq!((all(&reader), reader.meta()), (all(&store), Ok(Some(meta(2)))));
+    assert_eq!(reader.apply(&batch(3, 1), &meta(3)), Err(StoreError::ReadOnly { dir: dir.clone() }));
+    assert_eq!(reader.delete_range(b"a", b"b"), Err(StoreError::ReadOnly { dir }));
+}
+
+/// Runs one test of this file again as a child, with `shell` before it; the child does its part and dies.
+fn child(test: &str, dir: &Path, shell: &str) -> std::process::ExitStatus {
+    let run = format!("{shell}; exec \"$0\" --exact {test} --nocapture --test-threads 1");
+    let program = env::current_exe().unwrap();
+    Command::new("sh").arg("-c").arg(run).arg(program).env("TIDEMILL_CHILD_DIR", dir).status().unwrap()
+}
+
+fn child_dir() -> Option<PathBuf> {
+    env::var_os("TIDEMILL_CHILD_DIR").map(PathBuf::from)
+}
+
+#[test]
+fn what_was_applied_survives_a_kill() {
+    if let Some(dir) = child_dir() {
+        let store = open(&dir).unwrap();
+        fill(&store, 0..400);
+        std::process::abort();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    assert!(!child("what_was_applied_survives_a_kill", &dir, "ulimit -c 0").success());
+    let store = open(&dir).unwrap();
+    assert_eq!(store.meta(), Ok(Some(meta(399))));
+    let found = all(&store);
+    assert_eq!(found.len(), 1_000);
+    assert!(found.iter().all(|(_, v)| v[..8] == 398i64.to_be_bytes() || v[..8] == 399i64.to_be_bytes()));
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_a_full_store() {
+    if let Some(dir) = child_dir() {
+        let store = open(&dir).unwrap();
+        let failed = (0..10_000).find_map(|n| store.apply(&batch(n, 500), &meta(n)).err());
+        assert!(matches!(failed, Some(StoreError::Full { .. })), "{failed:?}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    let status = child("a_file_that_may_not_grow_is_a_full_store", &dir, "trap '' XFSZ; ulimit -f 2048");
+    assert!(status.success());
+    let store = open(&dir).unwrap();
+    let Some(meta) = store.meta().unwrap() else { panic!("what went in before is there") };
+    assert!(all(&store).iter().any(|(_, v)| v[..8] == meta.position.to_be_bytes()), "entries and meta agree");
+}
+
+/// A store with something in a table file and something in the WAL alone, and what it holds after each batch.
+fn damaged(part: &str, at: f64) -> Result<(RocksStore, Entries), StoreError> {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    let built = RocksStore::rebuild(&dir, &options()).unwrap();
+    fill(built.store(), 0..20);
+    let store = built.finish().unwrap();
+    fill(&store, 20..30);
+    let whole = all(&store);
+    drop(store);
+    let victims = files(&dir, part);
+    let victim = victims.iter().max_by_key(|f| fs::metadata(f).unwrap().len()).unwrap();
+    let mut bytes = fs::read(victim).unwrap();
+    let here = ((bytes.len() - 1) as f64 * at) as usize;
+    bytes[here] ^= 0x55;
+    fs::write(victim, bytes).unwrap();
+    let store = open(&dir)?;
+    let mut found = Vec::new();
+    store.scan(b"", b"\xff\xff", &mut |k, v| {
+        found.push((k.to_vec(), v.to_vec()));
+        true
+    })?;
+    assert!(store.meta()? == Some(meta(29)) && found == whole, "{part} at {at}: damage passed as another state");
+    Ok((store, found))
+}
+
+#[test]
+fn a_flipped_byte_is_damage_or_does_not_matter() {
+    for (part, least) in [(".sst", 8), ("MANIFEST", 9), (".log", 9)] {
+        let mut seen = 0;
+        for step in 0..10 {
+            match damaged(part, f64::from(step) / 10.0) {
+                Err(e) if e.is_corrupt() => seen += 1,
+                Err(e) => panic!("{part} at {step}/10: {e}"),
+                Ok(_) => {}
+            }
+        }
+        assert!(seen >= least, "{part}: damage was seen in {seen} of 10 places");
+    }
+}
+
+#[test]
+fn a_missing_file_is_damage() {
+    for part in [".sst", "MANIFEST"] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("task");
+        let built = RocksStore::rebuild(&dir, &options()).unwrap();
+        fill(built.store(), 0..20);
+        drop(built.finish().unwrap());
+        files(&dir, part).iter().for_each(|f| fs::remove_file(f).unwrap());
+        let failed = open(&dir).err();
+        assert!(failed.as_ref().is_some_and(StoreError::is_corrupt), "{part}: {failed:?}");
+    }
+}
+
+#[test]
+fn a_torn_last_write_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    let store = open(&dir).unwrap();
+    fill(&store, 0..10);
+    drop(store);
+    let wal = files(&dir, ".log").pop().unwrap();
+    let bytes = fs::read(&wal).unwrap();
+    fs::write(&wal, &bytes[..bytes.len() - 100]).unwrap();
+    let store = open(&dir).unwrap();
+    assert_eq!(store.meta(), Ok(Some(meta(8))), "the torn batch is gone whole, its meta with it");
+}
+
+#[test]
+fn a_damaged_store_is_rebuilt_beside_and_swapped_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    let store = open(&dir).unwrap();
+    fill(&store, 0..3);
+    drop(store);
+    let rebuild = RocksStore::rebuild(&dir, &options()).unwrap();
+    fill(rebuild.store(), 0..7);
+    let other = open(&dir).err();
+    assert!(
+        matches!(other, Some(StoreError::Locked { .. })),
+        "a rebuild under way is not pulled from under: {other:?}"
+    );
+    let store = rebuild.finish().unwrap();
+    assert_eq!((store.meta(), store.dir()), (Ok(Some(meta(6))), dir.as_path()));
+    fill(&store, 7..9);
+    drop(store);
+    assert_eq!(open(&dir).unwrap().meta(), Ok(Some(meta(8))));
+    assert_eq!(fs::read_dir(dir.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_rebuild_without_a_position_does_not_replace_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    drop(open(&dir).unwrap());
+    let unfinished = RocksStore::rebuild(&dir, &options()).unwrap().finish().err();
+    assert_eq!(unfinished, Some(StoreError::Unfinished { dir }));
+}
+
+#[test]
+fn a_rebuild_interrupted_anywhere_is_put_in_order() {
+    let at = tempfile::tempdir().unwrap();
+    let make = |name: &str, batches| {
+        let store = open(&at.path().join(name)).unwrap();
+        fill(&store, batches);
+    };
+    let dir = at.path().join("task");
+    let holds = |last: i64, why: &str| {
+        let store = open(&dir).unwrap();
+        assert_eq!(store.meta(), Ok(Some(meta(last))), "{why}");
+        drop(store);
+        assert_eq!(fs::read_dir(at.path()).unwrap().count(), 1, "{why}: leftovers");
+    };
+    make("task", 0..2);
+    make("task.rebuild", 0..3);
+    holds(1, "before the swap the new one may be half filled");
+    fs::rename(&dir, at.path().join("task.old")).unwrap();
+    make("task.rebuild", 0..4);
+    holds(3, "between the renames the new one had been verified");
+    make("task.old", 0..1);
+    holds(3, "after the swap the old one goes");
+    fs::rename(&dir, at.path().join("task.old")).unwrap();
+    holds(3, "an old one alone is better than none");
+}
