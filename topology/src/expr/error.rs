@@ -13,7 +13,7 @@ use std::ops::Range;
 pub struct ExprError {
     /// The bytes of the text that are meant.
     pub at: Range<usize>,
-    /// The same place for people: characters from 1.
+    /// The same place for people: characters from 1, over all lines.
     pub column: usize,
     pub message: String,
     /// What to write instead; may be empty.

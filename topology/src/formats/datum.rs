@@ -15,7 +15,8 @@ pub enum Datum<'a> {
     Bool(bool),
     /// A number that a decimal holds exactly.
     Number(Decimal),
-    /// A number as JSON writes it, which a decimal does not hold exactly: too many digits, before or after the point.
+    /// A number's text as JSON writes it, which a decimal does not hold exactly: too many digits, before or after the
+    /// point.
     Digits(Cow<'a, str>),
     /// A float from Kafka's `double`; may be NaN or infinite.
     Double(f64),

@@ -25,7 +25,7 @@ pub(super) fn write(datum: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), FormatEr
         Datum::Number(n) => put(out, n),
         Datum::Digits(text) => out.extend_from_slice(text.as_bytes()),
         Datum::Double(x) if x.is_finite() => write_value(x, out),
-        Datum::Double(_) => return Err(FormatError::new("not-a-number", "NaN and infinity have no form as JSON")),
+        Datum::Double(_) => return Err(FormatError::new("not-a-number", "NaN and infinity have no digits")),
         Datum::Text(text) => write_value(text, out),
         Datum::Bytes(bytes) => {
             out.push(b'"');

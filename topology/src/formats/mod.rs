@@ -134,3 +134,6 @@ fn wrong_type(datum: &Datum<'_>, format: Format) -> FormatError {
 fn put(out: &mut Vec<u8>, text: impl fmt::Display) {
     write!(out, "{text}").expect("memory takes every byte");
 }
+
+#[cfg(test)]
+mod tests;
