@@ -3,9 +3,23 @@
 //! Knows nothing of tasks. Called by the command line and by tests.
 //! Invariant: what comes out is whole and valid, or there is one line for each mistake, with its place.
 
-use crate::graph::Topology;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod build;
+mod environment;
+mod fields;
+mod outputs;
+mod scalars;
+mod settings;
+mod sources;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use settings::Settings;
+
+use crate::graph::{DeadLetters, Topology};
+use fields::{Fields, Mistakes};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,31 +28,6 @@ use std::time::Duration;
 pub struct Loaded {
     pub topology: Arc<Topology>,
     pub settings: Settings,
-}
-
-/// What does not belong to the graph: where and how to run it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    pub app: String,
-    pub brokers: String,
-    /// The consumer group; `app` if none is given.
-    pub group: String,
-    /// Passed to librdkafka as they are.
-    pub properties: BTreeMap<String, String>,
-    /// Root of all stores: `STATE/APP/STAGE-TOPIC-PARTITION`.
-    pub state: PathBuf,
-    /// None: one per core.
-    pub lanes: Option<usize>,
-    pub commit_interval: Duration,
-    pub commit_bytes: usize,
-    pub shutdown: Duration,
-    /// Bytes; none: the cgroup's limit, less a fifth.
-    pub memory: Option<u64>,
-    /// Of topics that `topics create` makes.
-    pub replication: i32,
-    pub min_insync_replicas: i32,
-    /// Largest record that is made, bytes.
-    pub max_record: usize,
 }
 
 /// What is wrong with a file, one line a mistake: `FILE:LINE:COLUMN: what; what to do`.
@@ -61,9 +50,76 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 
 /// Reads a text. `name` stands in errors; `env` answers `${NAME}`.
 ///
+/// ```
+/// let text = "
+/// app: copies
+/// kafka: { brokers: \"${BROKERS:-localhost:9092}\" }
+/// sources:
+///   events: { topic: user-events }
+/// outputs:
+///   user-events-copy: { from: events }
+/// ";
+/// let loaded = tidemill_topology::parse(text, "copies.yaml", &|_| None)?;
+/// assert_eq!(loaded.settings.brokers, "localhost:9092");
+/// assert_eq!(&*loaded.topology.outputs[0].name, "user-events-copy");
+/// # Ok::<(), tidemill_topology::ConfigError>(())
+/// ```
+///
 /// # Errors
 /// One line for each mistake.
 pub fn parse(text: &str, name: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
-    let _ = (text, env);
-    Err(ConfigError { lines: vec![format!("{name}: the reader is not here yet")] })
+    let mut mistakes = Mistakes::default();
+    let text = environment::substitute(text, env, &mut mistakes);
+    let loaded = match mistakes.is_empty() {
+        true => read(&text, &mut mistakes),
+        false => None,
+    };
+    match loaded {
+        Some(loaded) if mistakes.is_empty() => Ok(loaded),
+        _ => Err(ConfigError { lines: mistakes.lines(name) }),
+    }
+}
+
+fn read(text: &str, mistakes: &mut Mistakes) -> Option<Loaded> {
+    let root = match tree::parse(text) {
+        Ok(root) => root,
+        Err((at, message)) => {
+            mistakes.add(at, message);
+            return None;
+        }
+    };
+    let mut top = Fields::of(&root, "the topology", mistakes)?;
+    let settings = settings::read(&mut top, mistakes);
+    let sources = sources::read(top.need("sources", mistakes), settings.max_record, mistakes);
+    let steps = steps::read(top.get("steps"), mistakes);
+    let outputs = outputs::read(top.need("outputs", mistakes), mistakes);
+    let dead_letters = dead_letters(&settings.app, &mut top, mistakes);
+    top.done(mistakes);
+    if !mistakes.is_empty() {
+        return None;
+    }
+    let draft = build::Draft { app: settings.app.clone(), sources, steps, outputs, dead_letters };
+    let topology = Arc::new(draft.build(mistakes)?);
+    Some(Loaded { topology, settings })
+}
+
+fn dead_letters(app: &str, top: &mut Fields<'_>, mistakes: &mut Mistakes) -> DeadLetters {
+    let mut letters = DeadLetters {
+        topic: format!("{app}-dead-letters").into(),
+        late: false,
+        keep: Duration::from_secs(14 * 24 * 3600),
+    };
+    let Some(node) = top.get("dead_letters") else { return letters };
+    let Some(mut fields) = Fields::of(node, "dead_letters", mistakes) else { return letters };
+    if let Some(topic) = fields.read("topic", scalars::topic, mistakes) {
+        letters.topic = topic.into();
+    }
+    if let Some(late) = fields.read("late", scalars::flag, mistakes) {
+        letters.late = late;
+    }
+    if let Some(keep) = fields.read("keep", scalars::positive_duration, mistakes) {
+        letters.keep = keep;
+    }
+    fields.done(mistakes);
+    letters
 }
