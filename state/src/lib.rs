@@ -45,6 +45,6 @@ pub use id_set::{IdSet, IdShape, Width, fingerprint};
 pub use keys::StateId;
 pub use memory::MemoryStore;
 pub use rebuild::Rebuild;
-pub use rocks::{RocksOptions, RocksStore};
+pub use rocks::{RocksOptions, RocksStore, rocksdb_version};
 pub use store::{Meta, StateStore};
 pub use table::{Older, Page, Table};

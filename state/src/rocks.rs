@@ -99,6 +99,11 @@ impl RocksOptions {
     }
 }
 
+/// The version of RocksDB that crate `rocksdb` binds to; `tests/tidy.rs` holds it against the lock file.
+pub fn rocksdb_version() -> &'static str {
+    "11.8.1"
+}
+
 /// How a store was opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -123,6 +128,13 @@ impl RocksStore {
     pub fn open(dir: &Path, options: &RocksOptions) -> Result<RocksStore, StoreError> {
         rebuild::settle(dir)?;
         RocksStore::open_as(dir, options, Mode::Owned)
+    }
+
+    /// Whether anything lies in `dir`, after an interrupted rebuild beside it was put in order.
+    /// Errors: `Full`, `Io`.
+    pub fn exists(dir: &Path) -> Result<bool, StoreError> {
+        rebuild::settle(dir)?;
+        Ok(std::fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some()))
     }
 
     /// Opens what lies in `dir` for reading, also while its task has it open: a view of that moment, changed by nobody.

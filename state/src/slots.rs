@@ -101,7 +101,7 @@ impl<V> Slots<V> {
         let slot = self.slots[index as usize].take().expect("only an occupied slot is freed");
         debug_assert_eq!(slot.standing, Standing::Clean, "an entry leaves memory only once the store has it");
         let found = self.map.find_entry(hash(&self.hasher, slot.bucket, &slot.key), |&i| i == index);
-        found.ok().expect("every occupied slot is in the map").remove();
+        found.expect("every occupied slot is in the map").remove();
         let list = self.by_bucket.get_mut(&slot.bucket).expect("every occupied slot is in its bucket's list");
         list.swap_remove(slot.place as usize);
         match list.get(slot.place as usize) {

@@ -2,6 +2,9 @@
 //! they must still be read. `TIDEMILL_BLESS=1 cargo test -p tidemill-state --test golden` writes a file that is missing
 //! and never one that is there: a changed format is a new version with a new file.
 
+// clippy.toml's exception covers test functions alone, and the helpers beside them are tests too.
+#![allow(clippy::unwrap_used)]
+
 use serde::{Deserialize, Serialize};
 use std::{fs, path::PathBuf};
 use tidemill_state::{Changes, IdSet, IdShape, MemoryStore, Meta, StateStore, Table, Width, codec, fingerprint, keys};
