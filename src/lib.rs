@@ -1,1 +1,17 @@
+//! Tidemill: a Kafka-native stream processor. This crate ties the rooms together; see README.md for the map.
+//!
+//! The binary is `cli::main`. To embed it, load a topology and call [`runtime::run`].
+//! Invariant: in the product only `kafka/` names rdkafka, only `actors/` and `runtime` name actix.
 
+pub mod actors;
+pub mod cli;
+pub mod exactly_once;
+pub mod kafka;
+pub mod runtime;
+pub mod state_dir;
+
+mod clock;
+mod memory;
+mod process;
+mod stop_points;
+mod watchdog;

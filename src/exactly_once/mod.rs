@@ -24,7 +24,7 @@ pub use assignment::{Assignment, Member};
 pub use cycle::{Cycle, Step};
 pub use outcome::{Committer, Landed, Outcome, Refusal, apply};
 pub use protections::{NAMES as PROTECTIONS, Protections};
-pub use recovery::{Action, Answer, Facts, Halt, Ready, Recovery, Start, Why};
+pub use recovery::{Action, Answer, Facts, Halt, Ready, Recovery, Why};
 
 /// The steps of one transaction and of recovery, by the names that DESIGN, model and logs share.
 pub const STEPS: &[&str] = &["SEAL", "SEND", "WAIT", "OFFSETS", "COMMIT", "APPLY", "RECOVER"];

@@ -7,7 +7,7 @@
 use super::Protections;
 use std::time::Duration;
 use tidemill_state::Meta;
-use tidemill_topology::{Checkpoint, TaskId};
+use tidemill_topology::{Checkpoint, Start, TaskId};
 
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -26,15 +26,6 @@ pub struct Facts {
     pub now: i64,
     /// For a task that has never run: the id that its store gets.
     pub new_store: u128,
-}
-
-/// Where a task begins that nobody has ever run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    Earliest,
-    Latest,
-    /// At the group's committed offset, left by another program.
-    Committed,
 }
 
 /// What the driver does next.

@@ -15,6 +15,7 @@ pub mod formats;
 pub mod graph;
 pub mod headers;
 mod operators;
+mod inspect;
 pub mod record;
 pub mod sealed;
 pub mod task;

@@ -11,6 +11,7 @@ mod row;
 mod state;
 mod tumbling;
 
+pub(crate) use cell::{Cell, VERSION as CELL_VERSION};
 pub(crate) use group::{Emit, Fold, Group};
 pub(crate) use row::{KeyForm, RowOutput, ValueForm};
 pub(crate) use state::{GroupState, Mute, SLICE, Said};

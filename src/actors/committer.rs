@@ -1,0 +1,177 @@
+//! A lane's committer thread: carries the cycle out, where blocking is allowed.
+//!
+//! Gets sealed values from its lane actor, gives back what became of them.
+//! Invariant: store handles of a job are dropped before the lane hears that it is over.
+
+use super::lane::{Finished, LaneActor};
+use crate::exactly_once::{Assignment, Committer, Cycle, Landed, Outcome, Protections, Refusal, Step, apply};
+use crate::kafka::{Connection, Fault, KafkaCommitter, Snapshots};
+use crate::process;
+use crate::stop_points::{self, Point};
+use crate::watchdog::Watchdog;
+use actix::Addr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+use tidemill_state::StateStore;
+use tidemill_topology::{Sealed, TaskId};
+
+/// An apply that fails is tried again so often; the log has it, so giving up loses nothing.
+const APPLY_TRIES: u32 = 3;
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Sealed values on their way to one transaction, and the stores that follow it.
+pub struct Job {
+    pub assignment: Arc<Assignment>,
+    pub sealed: Vec<Sealed>,
+    pub stores: BTreeMap<TaskId, Arc<dyn StateStore>>,
+}
+
+/// What a committer thread needs to open its producer.
+pub struct Setup {
+    pub lane: usize,
+    pub connection: Connection,
+    pub snapshots: Arc<Snapshots>,
+    pub protections: Protections,
+    pub watchdog: Arc<Watchdog>,
+}
+
+/// What this thread did, for the line at the end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    pub committed: u64,
+    pub aborted: u64,
+    pub unknown: u64,
+    pub recycled: u64,
+}
+
+struct Thread {
+    setup: Setup,
+    committer: KafkaCommitter,
+    totals: Totals,
+}
+
+/// The thread's life: settle what an earlier incarnation left open, say so, then one job after the other.
+pub fn run(setup: Setup, jobs: &Receiver<Job>, ready: impl FnOnce(), lane: &Addr<LaneActor>) {
+    let began = Instant::now();
+    let Setup { lane: number, connection, snapshots, protections, watchdog } = &setup;
+    let opened = KafkaCommitter::open(connection.clone(), *number, *protections, snapshots.clone(), watchdog.clone());
+    let committer = match opened {
+        Ok(committer) => committer,
+        Err(Fault { cause, configuration }) => return process::exit(&cause, configuration),
+    };
+    tracing::debug!(lane = *number, ms = began.elapsed().as_millis() as u64, "transactions settled");
+    ready();
+    let mut thread = Thread { setup, committer, totals: Totals::default() };
+    for job in jobs {
+        let finished = thread.drive(job);
+        if lane.try_send(finished).is_err() {
+            return; // the lane has ended, and with it the process
+        }
+    }
+}
+
+impl Thread {
+    fn drive(&mut self, job: Job) -> Finished {
+        let Job { assignment, sealed, stores } = job;
+        let tasks: Vec<_> = sealed.iter().map(|s| (s.task.clone(), s.sequence)).collect();
+        let mut cycle = Cycle::new(assignment, sealed, self.setup.protections);
+        let mut step = Step::Send;
+        loop {
+            step = match step {
+                Step::Send => self.send(&mut cycle),
+                Step::Await { newer_than } => match self.setup.snapshots.newer_than(newer_than, SNAPSHOT_PATIENCE) {
+                    Some(newest) => self.send_again(&mut cycle, newest),
+                    None => Step::Await { newer_than },
+                },
+                Step::Backoff(time) => {
+                    std::thread::sleep(time);
+                    let newest = self.setup.snapshots.newest();
+                    self.send_again(&mut cycle, newest)
+                }
+                Step::Apply(landed) => {
+                    self.apply(&cycle, &stores, &landed);
+                    return Finished::Applied { tasks, totals: self.totals };
+                }
+                Step::Done => return Finished::Applied { tasks: Vec::new(), totals: self.totals },
+                Step::Recover(cause) => {
+                    let lane = self.setup.lane;
+                    tracing::warn!(lane, cause, "outcome unknown");
+                    return Finished::Unknown { totals: self.totals };
+                }
+                Step::Exit { cause, configuration } => {
+                    process::exit(&cause, configuration);
+                    Step::Await { newer_than: u64::MAX - 1 } // another thread is ending the process
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, cycle: &mut Cycle) -> Step {
+        let began = Instant::now();
+        let outcome = self.committer.commit(cycle.assignment(), cycle.sealed());
+        let lane = self.setup.lane;
+        match &outcome {
+            Outcome::Committed(_) => {
+                self.totals.committed += 1;
+                self.log_commit(cycle, began.elapsed());
+            }
+            Outcome::Aborted(Refusal::GroupMoved(cause) | Refusal::Trouble(cause)) => {
+                self.totals.aborted += 1;
+                tracing::info!(lane, cause, "transaction aborted");
+            }
+            Outcome::Unknown(_) => self.totals.unknown += 1,
+            Outcome::Fenced(_) | Outcome::Fatal(_) => {}
+        }
+        self.totals.recycled = self.committer.recycled;
+        cycle.outcome(outcome)
+    }
+
+    fn log_commit(&self, cycle: &Cycle, took: Duration) {
+        let t = self.committer.timings;
+        let us = |d: Duration| d.as_micros() as u64;
+        tracing::debug!(
+            lane = self.setup.lane,
+            tasks = cycle.sealed().len(),
+            records = t.records,
+            bytes = cycle.sealed().iter().map(Sealed::bytes).sum::<usize>(),
+            us = us(took),
+            send_us = us(t.send),
+            wait_us = us(t.wait),
+            offsets_us = us(t.offsets),
+            commit_us = us(t.commit),
+            concurrent = t.concurrent,
+            "committed"
+        );
+    }
+
+    fn send_again(&self, cycle: &mut Cycle, newest: Arc<Assignment>) -> Step {
+        let before = cycle.left_out().len();
+        let step = cycle.send_again(newest);
+        for task in &cycle.left_out()[before..] {
+            tracing::info!(%task, lane = self.setup.lane, "left out");
+        }
+        step
+    }
+
+    fn apply(&self, cycle: &Cycle, stores: &BTreeMap<TaskId, Arc<dyn StateStore>>, landed: &[Landed]) {
+        for (sealed, landed) in cycle.sealed().iter().zip(landed) {
+            if sealed.changelog.is_none() {
+                continue;
+            }
+            let store = &stores[&sealed.task];
+            for tries in 1.. {
+                match apply(store, sealed, *landed) {
+                    Ok(()) => break,
+                    Err(error) if tries >= APPLY_TRIES => {
+                        let cause = format!("task {}: {error}; nothing is lost, the changelog has it", sealed.task);
+                        return process::exit(&cause, false);
+                    }
+                    Err(error) => tracing::warn!(task = %sealed.task, %error, "applying again"),
+                }
+            }
+        }
+        stop_points::reached(Point::Apply);
+    }
+}

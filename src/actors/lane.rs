@@ -1,0 +1,295 @@
+//! The lane actor: the commit cycle of the tasks on one arbiter.
+//!
+//! Starts a seal when the interval, the bytes, or a task's due update ask for one; hands the sealed values to its
+//! committer thread; tells the tasks what became of them. Told by the supervisor which tasks it has.
+//! Invariant: one set of sealed values at a time; the next seal waits for it, processing does not.
+
+use super::committer::{Job, Totals};
+use super::partition::{Applied, Close, PartitionActor, Pulse, Seal, Work};
+use super::supervisor::{LetGo, Lost, Supervisor};
+use crate::exactly_once::Protections;
+use crate::kafka::{ReaderHandle, Snapshots, Start};
+use actix::prelude::*;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+use tidemill_state::StateStore;
+use tidemill_topology::{Sealed, Task, TaskId};
+
+/// How often a lane looks whether a seal is due.
+const TICK: Duration = Duration::from_millis(2);
+/// Adoptions, releases and outcomes that may wait: far more than a process has tasks.
+const MAILBOX: usize = 4_096;
+
+/// When to commit.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneSettings {
+    pub interval: Duration,
+    pub bytes: usize,
+}
+
+/// A recovered task, to be run from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Adopt {
+    pub task: Box<Task>,
+    pub store: Arc<dyn StateStore>,
+}
+
+/// A task that is not ours any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Release(pub TaskId);
+
+/// Work off what has arrived, commit it, close every task, and say so.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// What became of a job.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum Finished {
+    /// In the stores: these tasks, with these sequences.
+    Applied { tasks: Vec<(TaskId, u64)>, totals: Totals },
+    /// Nobody knows: the memory of every task here is to be dropped.
+    Unknown { totals: Totals },
+}
+
+struct Held {
+    actor: Addr<PartitionActor>,
+    pulse: Rc<Pulse>,
+}
+
+/// ```text
+/// Idle --something is due--> Sealing --sealed--> Committing --Finished--> Idle
+///                               \--nothing moved--> Idle
+/// ```
+enum Phase {
+    Idle,
+    Sealing,
+    Committing { tasks: Vec<TaskId> },
+}
+
+/// One lane.
+pub struct LaneActor {
+    number: usize,
+    settings: LaneSettings,
+    snapshots: Arc<Snapshots>,
+    protections: Protections,
+    reader: ReaderHandle,
+    jobs: SyncSender<Job>,
+    supervisor: Addr<Supervisor>,
+    tasks: BTreeMap<TaskId, Held>,
+    /// Closed, but a job on its way still holds the store.
+    leaving: Vec<TaskId>,
+    phase: Phase,
+    last_seal: Instant,
+    draining: bool,
+    totals: Totals,
+}
+
+/// What a lane is made of.
+pub struct Parts {
+    pub number: usize,
+    pub settings: LaneSettings,
+    pub snapshots: Arc<Snapshots>,
+    pub protections: Protections,
+    pub reader: ReaderHandle,
+    pub jobs: SyncSender<Job>,
+    pub supervisor: Addr<Supervisor>,
+}
+
+impl LaneActor {
+    pub fn new(parts: Parts) -> LaneActor {
+        let Parts { number, settings, snapshots, protections, reader, jobs, supervisor } = parts;
+        LaneActor {
+            number,
+            settings,
+            snapshots,
+            protections,
+            reader,
+            jobs,
+            supervisor,
+            tasks: BTreeMap::new(),
+            leaving: Vec::new(),
+            phase: Phase::Idle,
+            last_seal: Instant::now(),
+            draining: false,
+            totals: Totals::default(),
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        if matches!(self.phase, Phase::Idle) && (self.draining || self.seal_is_due()) {
+            self.seal(ctx);
+        }
+    }
+
+    fn seal_is_due(&self) -> bool {
+        let pulses = || self.tasks.values().map(|t| &t.pulse);
+        self.last_seal.elapsed() >= self.settings.interval
+            || pulses().any(|p| p.urgent.get())
+            || pulses().map(|p| p.bytes.get()).sum::<usize>() >= self.settings.bytes
+    }
+
+    /// SEAL: every task is asked, under the newest snapshot; those that moved hand their values over.
+    fn seal(&mut self, ctx: &mut Context<Self>) {
+        self.last_seal = Instant::now();
+        let snapshot = self.snapshots.for_seal(self.protections);
+        let asked: Vec<_> = self.tasks.values().map(|t| t.actor.send(Seal(snapshot.clone()))).collect();
+        if asked.is_empty() {
+            return self.rest(ctx);
+        }
+        self.phase = Phase::Sealing;
+        let answers = futures_util::future::join_all(asked).into_actor(self);
+        let done = answers.map(move |answers, lane, ctx| {
+            let sealed = answers.into_iter().filter_map(|a| a.ok().flatten()).collect();
+            lane.commit(snapshot, sealed, ctx);
+        });
+        ctx.spawn(done);
+    }
+
+    fn commit(
+        &mut self,
+        assignment: Arc<crate::exactly_once::Assignment>,
+        values: Vec<(Sealed, Arc<dyn StateStore>)>,
+        ctx: &mut Context<Self>,
+    ) {
+        if values.is_empty() {
+            return self.rest(ctx);
+        }
+        let stores = values.iter().map(|(s, store)| (s.task.clone(), store.clone())).collect();
+        let sealed: Vec<Sealed> = values.into_iter().map(|(s, _)| s).collect();
+        self.phase = Phase::Committing { tasks: sealed.iter().map(|s| s.task.clone()).collect() };
+        if self.jobs.try_send(Job { assignment, sealed, stores }).is_err() {
+            crate::process::exit(&format!("lane {}: its committer thread has ended", self.number), false);
+        }
+    }
+
+    /// Nothing is on its way.
+    fn rest(&mut self, ctx: &mut Context<Self>) {
+        self.phase = Phase::Idle;
+        for task in std::mem::take(&mut self.leaving) {
+            self.let_go(task);
+        }
+        if self.draining {
+            self.drained(ctx);
+        }
+    }
+
+    fn let_go(&self, task: TaskId) {
+        self.tell(LetGo(task));
+    }
+
+    fn tell<M>(&self, message: M)
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Supervisor: Handler<M>,
+    {
+        if self.supervisor.try_send(message).is_err() {
+            crate::process::exit(&format!("lane {}: the supervisor does not listen", self.number), false);
+        }
+    }
+
+    /// The drained lane closes its tasks; the process is about to end.
+    fn drained(&mut self, ctx: &mut Context<Self>) {
+        self.draining = false;
+        let closing: Vec<_> = std::mem::take(&mut self.tasks).into_values().map(|t| t.actor.send(Close)).collect();
+        let done = futures_util::future::join_all(closing).into_actor(self).map(|_, lane, _| {
+            lane.tell(super::supervisor::Drained(lane.number, lane.totals));
+        });
+        ctx.spawn(done);
+    }
+
+    /// Closes one task; its store is let go once no job holds it.
+    fn close(&mut self, task: TaskId, ctx: &mut Context<Self>) {
+        let Some(held) = self.tasks.remove(&task) else { return };
+        let done = held.actor.send(Close).into_actor(self).map(move |_, lane, _| {
+            let on_its_way = match &lane.phase {
+                Phase::Idle => false,
+                Phase::Sealing => true,
+                Phase::Committing { tasks } => tasks.contains(&task),
+            };
+            if on_its_way { lane.leaving.push(task) } else { lane.let_go(task) }
+        });
+        ctx.spawn(done);
+    }
+}
+
+impl Actor for LaneActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(TICK, |lane, ctx| lane.tick(ctx));
+    }
+}
+
+impl Handler<Adopt> for LaneActor {
+    type Result = ();
+
+    fn handle(&mut self, Adopt { task, store }: Adopt, _: &mut Self::Context) {
+        let (id, assignment, position) = (task.id().clone(), task.assignment(), task.position());
+        let pulse = Rc::new(Pulse::default());
+        let actor = PartitionActor::new(*task, store, pulse.clone(), self.protections).start();
+        let mailbox = actor.clone();
+        let sink = Box::new(move |batch| {
+            mailbox.try_send(Work(batch)).map_err(|e| match e {
+                SendError::Full(Work(batch)) => Some(batch),
+                SendError::Closed(_) => None,
+            })
+        });
+        self.tasks.insert(id.clone(), Held { actor, pulse });
+        self.reader.start(Start { task: id, assignment, position, sink });
+    }
+}
+
+impl Handler<Release> for LaneActor {
+    type Result = ();
+
+    fn handle(&mut self, Release(task): Release, ctx: &mut Self::Context) {
+        self.close(task, ctx);
+    }
+}
+
+impl Handler<Drain> for LaneActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.draining = true;
+    }
+}
+
+impl Handler<Finished> for LaneActor {
+    type Result = ();
+
+    fn handle(&mut self, finished: Finished, ctx: &mut Self::Context) {
+        match finished {
+            Finished::Applied { tasks, totals } => {
+                self.totals = totals;
+                for (task, sequence) in tasks {
+                    if let Some(held) = self.tasks.get(&task) {
+                        let told = held.actor.send(Applied(sequence)).into_actor(self);
+                        ctx.spawn(told.map(|_, _, _| ()));
+                    }
+                }
+            }
+            Finished::Unknown { totals } => {
+                self.totals = totals;
+                let lost: Vec<TaskId> = self.tasks.keys().cloned().collect();
+                self.tell(Lost(lost.clone()));
+                for task in lost {
+                    self.close(task, ctx);
+                }
+            }
+        }
+        self.phase = Phase::Idle;
+        for task in std::mem::take(&mut self.leaving) {
+            self.let_go(task);
+        }
+    }
+}

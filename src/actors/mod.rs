@@ -1,0 +1,13 @@
+//! Who decides when: the supervisor, one actor a lane, one a partition, and each lane's committer thread.
+//!
+//! Only this room and `runtime` name actix. Actors are shells: what a task does is `topology::Task`, what a lane does
+//! after an outcome is `exactly_once::Cycle`, what recovery asks is `exactly_once::Recovery`.
+//! Invariant: a message is a batch, never a record; and nothing on an arbiter blocks.
+
+mod committer;
+mod lane;
+mod partition;
+mod supervisor;
+
+pub use lane::LaneSettings;
+pub use supervisor::{Heard, Plan, Stop, Supervisor};

@@ -1,0 +1,144 @@
+//! The partition actor: a shell around one task and its store.
+//!
+//! Gets batches from the consumer thread, seals when its lane says so, and lets go when told.
+//! Invariant: after `Close` was answered, neither the task nor its store handle exists any more.
+
+use crate::exactly_once::{Assignment, Protections};
+use crate::{clock, process};
+use actix::prelude::*;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use tidemill_state::StateStore;
+use tidemill_topology::{Batch, Sealed, Task, TaskError};
+
+/// Batches that may wait: little, so that a seal is not queued behind much.
+const MAILBOX: usize = 2;
+
+/// A batch of the task's own partition.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Work(pub Batch);
+
+/// SEAL: hand over what moved, if this snapshot owns the task under its number.
+#[derive(Message)]
+#[rtype(result = "Option<(Sealed, Arc<dyn StateStore>)>")]
+pub struct Seal(pub Arc<Assignment>);
+
+/// The store has what was sealed with this sequence.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Applied(pub u64);
+
+/// Let go of task and store.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Close;
+
+/// What the lane may see of a task without a message; both live on one arbiter.
+#[derive(Default)]
+pub struct Pulse {
+    /// A batch came since the last seal.
+    pub moved: Cell<bool>,
+    /// An update or a final is due.
+    pub urgent: Cell<bool>,
+    /// What a seal would carry.
+    pub bytes: Cell<usize>,
+}
+
+enum Phase {
+    Running { task: Box<Task>, store: Arc<dyn StateStore> },
+    Closed,
+}
+
+/// One task at work.
+pub struct PartitionActor {
+    phase: Phase,
+    pulse: Rc<Pulse>,
+    protections: Protections,
+}
+
+impl PartitionActor {
+    pub fn new(task: Task, store: Arc<dyn StateStore>, pulse: Rc<Pulse>, protections: Protections) -> PartitionActor {
+        PartitionActor { phase: Phase::Running { task: Box::new(task), store }, pulse, protections }
+    }
+
+    fn fail(error: TaskError) {
+        let configuration = matches!(error, TaskError::Shape { .. });
+        process::exit(&error.to_string(), configuration);
+    }
+}
+
+impl Actor for PartitionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Work> for PartitionActor {
+    type Result = ();
+
+    fn handle(&mut self, Work(batch): Work, _: &mut Self::Context) {
+        let Phase::Running { task, .. } = &mut self.phase else { return };
+        if batch.assignment != task.assignment() {
+            tracing::debug!(task = %task.id(), "a batch of an earlier assignment");
+            return;
+        }
+        process::working_on(task.id(), batch.from, batch.next);
+        if let Err(error) = task.process(&batch) {
+            return PartitionActor::fail(error);
+        }
+        self.pulse.moved.set(true);
+        self.pulse.urgent.set(task.urgent(batch.arrived));
+        self.pulse.bytes.set(task.pending_bytes());
+    }
+}
+
+impl Handler<Seal> for PartitionActor {
+    type Result = MessageResult<Seal>;
+
+    fn handle(&mut self, Seal(snapshot): Seal, _: &mut Self::Context) -> Self::Result {
+        let Phase::Running { task, store } = &mut self.phase else { return MessageResult(None) };
+        let ours = match self.protections.on("incarnation") {
+            true => snapshot.owns(task.id(), task.assignment()),
+            false => snapshot.owned.contains_key(task.id()),
+        };
+        let now = clock::now();
+        if !ours || !task.due(now) {
+            return MessageResult(None);
+        }
+        match task.seal(now) {
+            Ok(sealed) => {
+                self.pulse.moved.set(false);
+                self.pulse.bytes.set(0);
+                self.pulse.urgent.set(task.urgent(now));
+                MessageResult(sealed.map(|s| (s, store.clone())))
+            }
+            Err(error) => {
+                PartitionActor::fail(error);
+                MessageResult(None)
+            }
+        }
+    }
+}
+
+impl Handler<Applied> for PartitionActor {
+    type Result = ();
+
+    fn handle(&mut self, Applied(sequence): Applied, _: &mut Self::Context) {
+        if let Phase::Running { task, .. } = &mut self.phase {
+            task.applied(sequence);
+        }
+    }
+}
+
+impl Handler<Close> for PartitionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
+        self.phase = Phase::Closed;
+        ctx.stop();
+    }
+}

@@ -1,0 +1,427 @@
+//! The supervisor: which task runs where. Never on the data path.
+//!
+//! Hears assignments from the consumer thread, has tasks recovered on threads of their own, gives them to lanes, takes
+//! them back, and ends the process in order.
+//! Invariant: a task's folder is opened only after its previous owner in this process has let go of it.
+
+use super::committer::{self, Setup, Totals};
+use super::lane::{Adopt, Drain, LaneActor, LaneSettings, Parts, Release};
+use crate::exactly_once::{Facts, Protections, Ready, Why};
+use crate::kafka::{Connection, Event, Fault, Log, Place, ReaderHandle, Recovered, Snapshots};
+use crate::watchdog::Watchdog;
+use crate::{clock, process};
+use actix::prelude::*;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+use tidemill_state::{RocksOptions, StateStore};
+use tidemill_topology::{Stage, Task, TaskId, TaskSetup};
+
+const MAILBOX: usize = 16_384;
+
+/// Everything that a process runs with.
+pub struct Plan {
+    pub connection: Connection,
+    pub stages: Vec<Arc<Stage>>,
+    /// Partitions of each stage's topic.
+    pub partitions: BTreeMap<String, i32>,
+    /// `delete.retention.ms` of each changelog.
+    pub delete_retention_ms: BTreeMap<String, i64>,
+    /// STATE/APP, this process's own.
+    pub folder: PathBuf,
+    pub rocks: RocksOptions,
+    pub cache_bytes: usize,
+    pub lanes: usize,
+    pub settings: LaneSettings,
+    pub protections: Protections,
+    pub snapshots: Arc<Snapshots>,
+    pub watchdog: Arc<Watchdog>,
+    pub log: Log,
+}
+
+/// From the consumer thread.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Heard(pub Event);
+
+/// A lane closed this task, and no job holds its store.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LetGo(pub TaskId);
+
+/// An outcome is unknown: these tasks' memory is being dropped, and they are to be recovered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Lost(pub Vec<TaskId>);
+
+/// A lane has committed all that it had.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drained(pub usize, pub Totals);
+
+/// SIGTERM or SIGINT.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop(pub &'static str);
+
+/// A recovery thread is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RecoveryOver {
+    task: TaskId,
+    number: u64,
+    outcome: Result<Option<Box<Revived>>, Fault>,
+    began: Instant,
+}
+
+/// A task on its recovered state.
+struct Revived {
+    task: Task,
+    store: Arc<dyn StateStore>,
+    ready: Ready,
+}
+
+/// ```text
+/// Recovering --ready--> Running --lost--> Leaving(again) --let go--> Recovering
+///     |                    \--revoked--> Leaving --let go--> gone, or Recovering under a new number
+///     \--revoked--> Recovering, cancelled --over--> gone, or Recovering under a new number
+/// ```
+enum Phase {
+    Recovering { number: u64, cancel: Arc<AtomicBool>, next: Option<u64> },
+    Running { number: u64 },
+    Leaving { next: Option<u64> },
+}
+
+struct Tracked {
+    lane: usize,
+    phase: Phase,
+}
+
+/// Opens when every lane has settled its transactions.
+#[derive(Default)]
+struct Gate(Mutex<usize>, Condvar);
+
+/// See the module.
+pub struct Supervisor {
+    plan: Arc<Plan>,
+    reader: ReaderHandle,
+    lanes: Vec<Addr<LaneActor>>,
+    tasks: BTreeMap<TaskId, Tracked>,
+    gate: Arc<Gate>,
+    assigned_at: Instant,
+    drained: usize,
+    totals: Totals,
+    stopping: bool,
+}
+
+impl Supervisor {
+    pub fn new(plan: Plan, reader: ReaderHandle) -> Supervisor {
+        Supervisor {
+            plan: Arc::new(plan),
+            reader,
+            lanes: Vec::new(),
+            tasks: BTreeMap::new(),
+            gate: Arc::default(),
+            assigned_at: Instant::now(),
+            drained: 0,
+            totals: Totals::default(),
+            stopping: false,
+        }
+    }
+
+    /// At the first assignment, never before: all lanes, also those that get no task, settle what they left open.
+    fn open_lanes(&mut self, ctx: &Context<Self>) {
+        for number in 0..self.plan.lanes {
+            let (jobs, work) = sync_channel(1);
+            let parts = Parts {
+                number,
+                settings: self.plan.settings,
+                snapshots: self.plan.snapshots.clone(),
+                protections: self.plan.protections,
+                reader: self.reader.clone(),
+                jobs,
+                supervisor: ctx.address(),
+            };
+            let lane = LaneActor::start_in_arbiter(&Arbiter::new().handle(), |_| LaneActor::new(parts));
+            let setup = Setup {
+                lane: number,
+                connection: self.plan.connection.clone(),
+                snapshots: self.plan.snapshots.clone(),
+                protections: self.plan.protections,
+                watchdog: self.plan.watchdog.clone(),
+            };
+            let (gate, told) = (self.gate.clone(), lane.clone());
+            spawn(&format!("committer-{number}"), move || committer::run(setup, &work, || gate.open(), &told));
+            self.lanes.push(lane);
+        }
+    }
+
+    fn assigned(&mut self, tasks: Vec<(TaskId, u64)>, ctx: &Context<Self>) {
+        tracing::info!(tasks = tasks.len(), generation = self.plan.snapshots.newest().generation(), "assigned");
+        self.assigned_at = Instant::now();
+        if self.lanes.is_empty() {
+            self.open_lanes(ctx);
+        }
+        for (task, number) in tasks {
+            match self.tasks.get_mut(&task).map(|t| &mut t.phase) {
+                Some(Phase::Leaving { next } | Phase::Recovering { next, .. })
+                    if self.plan.protections.on("let_go") =>
+                {
+                    *next = Some(number);
+                }
+                _ => self.recover(task, number, ctx),
+            }
+        }
+    }
+
+    fn revoked(&mut self, tasks: Vec<(TaskId, u64)>) {
+        tracing::info!(tasks = tasks.len(), "revoked");
+        for (task, number) in tasks {
+            let Some(tracked) = self.tasks.get_mut(&task) else { continue };
+            match &mut tracked.phase {
+                Phase::Running { number: runs } if *runs == number => {
+                    tracked.phase = Phase::Leaving { next: None };
+                    let lane = tracked.lane;
+                    self.tell(lane, Release(task));
+                }
+                Phase::Recovering { number: recovers, cancel, next } => {
+                    if *recovers == number {
+                        cancel.store(true, Ordering::Relaxed);
+                    }
+                    next.take_if(|n| *n == number);
+                }
+                Phase::Leaving { next } => drop(next.take_if(|n| *n == number)),
+                Phase::Running { .. } => {}
+            }
+        }
+    }
+
+    /// The lane with the fewest tasks: a task keeps its lane while it is assigned.
+    fn quietest_lane(&self) -> usize {
+        let tasks = |lane| self.tasks.values().filter(|t| t.lane == lane).count();
+        (0..self.plan.lanes).min_by_key(|lane| tasks(*lane)).expect("at least one lane")
+    }
+
+    fn recover(&mut self, task: TaskId, number: u64, ctx: &Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        let lane = self.tasks.get(&task).map_or_else(|| self.quietest_lane(), |t| t.lane);
+        let cancel = Arc::new(AtomicBool::new(false));
+        let phase = Phase::Recovering { number, cancel: cancel.clone(), next: None };
+        self.tasks.insert(task.clone(), Tracked { lane, phase });
+        let (plan, gate, supervisor) = (self.plan.clone(), self.gate.clone(), ctx.address());
+        let began = Instant::now();
+        spawn(&format!("recover-{task}"), move || {
+            if plan.protections.on("init_first") {
+                gate.wait(plan.lanes);
+            }
+            let outcome = revive(&plan, &task, number, &cancel);
+            let over = RecoveryOver { task, number, outcome, began };
+            if supervisor.try_send(over).is_err() {
+                process::exit("the supervisor does not listen", false);
+            }
+        });
+    }
+
+    fn run(&mut self, task: TaskId, number: u64, revived: Revived, began: Instant) {
+        let Revived { task: work, store, ready } = revived;
+        let why = match &ready.why {
+            Why::FirstStart => "first start".to_owned(),
+            Why::Restored => "restored".to_owned(),
+            Why::FirstTimeHere => "first time here".to_owned(),
+            Why::Rebuilt(reason) => format!("rebuilt: {reason}"),
+        };
+        let ms = began.elapsed().as_millis() as u64;
+        tracing::info!(%task, assignment = number, position = ready.position, why, records = ready.records, ms, "task ready");
+        let Some(tracked) = self.tasks.get_mut(&task) else { return };
+        tracked.phase = Phase::Running { number };
+        let lane = tracked.lane;
+        self.tell(lane, Adopt { task: Box::new(work), store });
+        if self.tasks.values().all(|t| matches!(t.phase, Phase::Running { .. })) {
+            let ms = self.assigned_at.elapsed().as_millis() as u64;
+            tracing::info!(tasks = self.tasks.len(), ms, "all tasks ready");
+        }
+    }
+
+    fn tell<M>(&self, lane: usize, message: M)
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        LaneActor: Handler<M>,
+    {
+        if self.lanes[lane].try_send(message).is_err() {
+            process::exit(&format!("lane {lane} does not listen"), false);
+        }
+    }
+
+    fn leave(&self) {
+        let t = self.totals;
+        let Totals { committed, aborted, unknown, recycled } = t;
+        tracing::info!(committed, aborted, unknown, recycled, "stopped");
+        process::leave(process::DONE);
+    }
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.1.notify_all();
+    }
+
+    fn wait(&self, lanes: usize) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while *open < lanes {
+            open = self.1.wait(open).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// RECOVER, then step 8: the task opened on what was recovered.
+fn revive(plan: &Plan, id: &TaskId, number: u64, cancel: &AtomicBool) -> Result<Option<Box<Revived>>, Fault> {
+    let stage = plan.stages.iter().find(|s| s.name == id.stage).expect("assigned topics are those of stages").clone();
+    let folder = plan.folder.join(id.folder());
+    let partitions = plan.partitions.get(&*id.topic).copied().unwrap_or(1);
+    let changelog = stage.changelog.as_deref();
+    let mut new_store = [0; 16];
+    getrandom::fill(&mut new_store).map_err(|e| Fault::failed(format!("no randomness for a store's id: {e}")))?;
+    let facts = Facts {
+        task: id.clone(),
+        partitions,
+        start: stage.start,
+        stateful: changelog.is_some(),
+        delete_retention_ms: changelog.and_then(|c| plan.delete_retention_ms.get(c)).copied().unwrap_or(i64::MAX),
+        now: clock::now(),
+        new_store: u128::from_le_bytes(new_store),
+    };
+    let cancelled = || cancel.load(Ordering::Relaxed);
+    let place = Place { folder: &folder, options: &plan.rocks, changelog, cancelled: &cancelled };
+    let Some(Recovered { ready, store }) = plan.log.recover(facts, &place)? else { return Ok(None) };
+    let setup = TaskSetup {
+        partition: id.partition,
+        partitions,
+        assignment: number,
+        store_id: ready.store,
+        position: ready.position,
+        cache_bytes: plan.cache_bytes,
+    };
+    let opened = Task::open(stage, setup, store.clone(), ready.checkpoint.as_ref());
+    let task = opened.map_err(|e| Fault { configuration: true, cause: e.to_string() })?;
+    Ok(Some(Box::new(Revived { task, store, ready })))
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    let named = std::thread::Builder::new().name(name.to_owned());
+    if let Err(e) = named.spawn(work) {
+        process::exit(&format!("no thread for {name}: {e}; raise the limit of processes"), false);
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Heard> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Heard(event): Heard, ctx: &mut Self::Context) {
+        match event {
+            Event::Assigned(tasks) => self.assigned(tasks, ctx),
+            Event::Revoked(tasks) => self.revoked(tasks),
+            Event::Fatal(fault) => process::exit(&fault.cause, fault.configuration),
+            Event::Closed => self.leave(),
+        }
+    }
+}
+
+impl Handler<RecoveryOver> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, over: RecoveryOver, ctx: &mut Self::Context) {
+        let RecoveryOver { task, number, outcome, began } = over;
+        let (cancelled, next) = match self.tasks.get(&task).map(|t| &t.phase) {
+            Some(Phase::Recovering { number: n, cancel, next }) if *n == number => {
+                (cancel.load(Ordering::Relaxed), *next)
+            }
+            _ => return,
+        };
+        match outcome {
+            Err(fault) if !cancelled => process::exit(&fault.cause, fault.configuration),
+            Ok(Some(revived)) if !cancelled => self.run(task, number, *revived, began),
+            _ => {
+                // A revived store is dropped here, so the folder is free.
+                self.tasks.remove(&task);
+                if let Some(next) = next {
+                    self.recover(task, next, ctx);
+                }
+            }
+        }
+    }
+}
+
+impl Handler<LetGo> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, LetGo(task): LetGo, ctx: &mut Self::Context) {
+        let Some(Phase::Leaving { next }) = self.tasks.get(&task).map(|t| &t.phase) else { return };
+        match *next {
+            Some(number) => self.recover(task, number, ctx),
+            None => drop(self.tasks.remove(&task)),
+        }
+    }
+}
+
+impl Handler<Lost> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Lost(tasks): Lost, _: &mut Self::Context) {
+        for task in tasks {
+            if let Some(tracked) = self.tasks.get_mut(&task)
+                && let Phase::Running { number } = tracked.phase
+            {
+                tracked.phase = Phase::Leaving { next: Some(number) };
+            }
+        }
+    }
+}
+
+impl Handler<Drained> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Drained(_, totals): Drained, _: &mut Self::Context) {
+        self.drained += 1;
+        self.totals.committed += totals.committed;
+        self.totals.aborted += totals.aborted;
+        self.totals.unknown += totals.unknown;
+        self.totals.recycled += totals.recycled;
+        if self.drained == self.lanes.len() {
+            self.reader.close();
+        }
+    }
+}
+
+impl Handler<Stop> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Stop(signal): Stop, _: &mut Self::Context) {
+        if self.stopping {
+            return;
+        }
+        tracing::info!(signal, "stopping");
+        self.stopping = true;
+        self.reader.quiet();
+        if self.lanes.is_empty() {
+            self.reader.close();
+        }
+        for lane in 0..self.lanes.len() {
+            self.tell(lane, Drain);
+        }
+    }
+}

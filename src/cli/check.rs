@@ -1,0 +1,36 @@
+//! `tidemill check FILE`: says what a topology does and what is wrong with it; `--live` also asks the brokers.
+//!
+//! Called by `cli`. Changes nothing anywhere.
+//! Invariant: what `run` would refuse at start, this refuses too.
+
+use super::{Output, connect, load};
+use crate::kafka::{Fault, Topics, refuse_unfit};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The topology, as YAML.
+    file: PathBuf,
+    /// Also ask the brokers: are they fit, are the topics as they should be?
+    #[arg(long)]
+    live: bool,
+}
+
+pub fn run(args: &Args, output: Output) -> Result<(), Fault> {
+    let loaded = load(&args.file)?;
+    let connection = connect(&loaded.settings)?;
+    if args.live {
+        refuse_unfit(&connection)?;
+        let differences = Topics::open(&connection, &loaded.topology, &loaded.settings)?.check()?;
+        if !differences.is_empty() {
+            let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
+            return Err(Fault::configuration(all.join("\n")));
+        }
+    }
+    let stages: Vec<&str> = loaded.topology.stages.iter().map(|s| &*s.name).collect();
+    match output {
+        Output::Table => print!("{}", loaded.topology.describe()),
+        Output::Json => println!("{}", serde_json::json!({ "app": loaded.settings.app, "stages": stages, "ok": true })),
+    }
+    Ok(())
+}

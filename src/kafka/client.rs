@@ -1,0 +1,201 @@
+//! Client settings by role: what the guarantees rest on is ours, everything else passes through.
+//!
+//! Used by every file of this room that opens a client. Each setting has its reason in DESIGN section 5.8 or beside it.
+//! Invariant: a user's property can never weaken a guarantee; one that would is refused by name.
+
+use super::errors::Fault;
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Properties that a user may not set, and what to use instead.
+const OURS: &[(&str, &str)] = &[
+    ("bootstrap.servers", "use kafka.brokers"),
+    ("metadata.broker.list", "use kafka.brokers"),
+    ("group.id", "use kafka.group"),
+    ("group.instance.id", "use --instance"),
+    ("group.protocol", "static members need the classic protocol"),
+    ("partition.assignment.strategy", "cooperative-sticky keeps unmoved tasks running"),
+    ("isolation.level", "aborted records must stay invisible"),
+    ("enable.auto.commit", "offsets are committed with the state"),
+    ("enable.auto.offset.store", "offsets are committed with the state"),
+    ("auto.offset.reset", "a gap must be seen; use start in the source"),
+    ("enable.partition.eof", "positions at the end of a partition rest on it"),
+    ("transactional.id", "it names app, instance and lane"),
+    ("enable.idempotence", "transactions need it"),
+    ("acks", "transactions need all"),
+    ("request.required.acks", "transactions need all"),
+    ("partitioner", "keys go where the Java clients send them"),
+    ("log.queue", "logs are watched for late requests"),
+    ("debug", "logs are watched for late requests"),
+];
+
+/// Properties that only a producer, or only a consumer, knows: given to the other they would only cause a warning.
+const PRODUCER_ONLY: &[&str] = &[
+    "transaction.timeout.ms",
+    "linger.ms",
+    "queue.buffering.",
+    "compression.",
+    "batch.",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "retries",
+    "message.send.max.retries",
+    "retry.backoff.",
+    "max.in.flight",
+    "sticky.",
+];
+const CONSUMER_ONLY: &[&str] = &[
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "max.poll.interval.ms",
+    "fetch.",
+    "queued.",
+    "check.crcs",
+    "max.partition.fetch.bytes",
+    "receive.message.max.bytes",
+];
+
+/// Default of `transaction.timeout.ms`: bounds how long a dead owner holds others up.
+const TRANSACTION_TIMEOUT_MS: u64 = 15_000;
+
+/// How this process reaches Kafka, and as whom.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    pub brokers: String,
+    pub group: String,
+    pub app: String,
+    pub instance: String,
+    properties: BTreeMap<String, String>,
+    /// Bytes that fetched records may take before they are read.
+    fetch_bytes: u64,
+}
+
+impl Connection {
+    /// # Errors
+    /// A property that the guarantees rest on.
+    pub fn new(settings: &tidemill_topology::Settings, instance: &str, fetch_bytes: u64) -> Result<Connection, Fault> {
+        for (name, instead) in OURS {
+            if settings.properties.contains_key(*name) {
+                let cause =
+                    format!("kafka.properties: {name} is set by Tidemill and may not be changed: {instead}; remove it");
+                return Err(Fault::configuration(cause));
+            }
+        }
+        Ok(Connection {
+            brokers: settings.brokers.clone(),
+            group: settings.group.clone(),
+            app: settings.app.clone(),
+            instance: instance.to_owned(),
+            properties: settings.properties.clone(),
+            fetch_bytes,
+        })
+    }
+
+    pub fn transactional_id(&self, lane: usize) -> String {
+        format!("{}-{}-{lane}", self.app, self.instance)
+    }
+
+    pub fn transaction_timeout(&self) -> Duration {
+        let set = self.properties.get("transaction.timeout.ms").and_then(|v| v.parse().ok());
+        Duration::from_millis(set.unwrap_or(TRANSACTION_TIMEOUT_MS))
+    }
+
+    /// The one consumer of the process's tasks.
+    pub(super) fn consumer(&self) -> ClientConfig {
+        let mut c = self.base(PRODUCER_ONLY);
+        default(&mut c, "session.timeout.ms", "45000");
+        default(&mut c, "heartbeat.interval.ms", "1000");
+        // The default of a second stalls a reader that was slower than the fetcher for a moment.
+        default(&mut c, "fetch.queue.backoff.ms", "10");
+        default(&mut c, "check.crcs", "true");
+        default(&mut c, "queued.max.messages.kbytes", &(self.fetch_bytes / 1024).clamp(1024, 2_097_151).to_string());
+        self.group(&mut c);
+        c.set("group.instance.id", &self.instance);
+        c.set("group.protocol", "classic");
+        c.set("partition.assignment.strategy", "cooperative-sticky");
+        c.set("isolation.level", "read_committed");
+        c.set("auto.offset.reset", "error");
+        c
+    }
+
+    /// A lane's transactional producer.
+    pub(super) fn producer(&self, lane: usize) -> ClientConfig {
+        let mut c = self.base(CONSUMER_ONLY);
+        // 5 ms of lingering cost 4 ms a commit; a burst fills its batches without.
+        default(&mut c, "linger.ms", "0");
+        // AddOffsets is told "concurrent" now and then; the default would wait 100 ms each time.
+        default(&mut c, "retry.backoff.ms", "1");
+        default(&mut c, "compression.type", "lz4");
+        default(&mut c, "transaction.timeout.ms", &TRANSACTION_TIMEOUT_MS.to_string());
+        // Above one transaction, or SEND would meet QueueFull.
+        default(&mut c, "queue.buffering.max.messages", "2000000");
+        default(&mut c, "queue.buffering.max.kbytes", "1048576");
+        c.set("transactional.id", self.transactional_id(lane));
+        c.set("partitioner", "murmur2_random");
+        // eos names every EndTxn's answer; broker names every lost connection, also those that the log would suppress.
+        c.set("debug", "eos,broker");
+        c.set_log_level(RDKafkaLogLevel::Debug);
+        c
+    }
+
+    /// Stable committed offsets, and ends as a committed reader sees them. Never subscribed, so it never joins.
+    pub(super) fn stable(&self) -> ClientConfig {
+        let mut c = self.base(PRODUCER_ONLY);
+        self.group(&mut c);
+        c.set("isolation.level", "read_committed");
+        c
+    }
+
+    /// Ends as they are, open transactions included.
+    pub(super) fn raw(&self) -> ClientConfig {
+        let mut c = self.base(PRODUCER_ONLY);
+        self.group(&mut c);
+        c.set("isolation.level", "read_uncommitted");
+        c
+    }
+
+    /// Topics and broker settings.
+    pub(super) fn admin(&self) -> ClientConfig {
+        let mut c = self.base(PRODUCER_ONLY);
+        for name in CONSUMER_ONLY {
+            c.remove(name);
+        }
+        c
+    }
+
+    fn group(&self, c: &mut ClientConfig) {
+        c.set("group.id", &self.group);
+        c.set("enable.auto.commit", "false");
+        c.set("enable.auto.offset.store", "false");
+        c.set("enable.partition.eof", "true");
+    }
+
+    fn base(&self, not: &[&str]) -> ClientConfig {
+        let mut c = ClientConfig::new();
+        for (name, value) in &self.properties {
+            if !not.iter().any(|n| name.starts_with(n)) {
+                c.set(name, value);
+            }
+        }
+        c.set("bootstrap.servers", &self.brokers);
+        default(&mut c, "client.id", &format!("{}-{}", self.app, self.instance));
+        default(&mut c, "enable.metrics.push", "false");
+        // A broker that was away is tried again soon, but not in a tight loop.
+        default(&mut c, "reconnect.backoff.max.ms", "1000");
+        c.set_log_level(RDKafkaLogLevel::Warning);
+        c
+    }
+}
+
+fn default(c: &mut ClientConfig, name: &str, value: &str) {
+    if c.get(name).is_none() {
+        c.set(name, value);
+    }
+}
+
+/// The version of librdkafka that is linked in.
+pub fn librdkafka_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}

@@ -1,0 +1,27 @@
+//! The Kafka edge: the only room that names rdkafka. Records leave it as our own [`Batch`](tidemill_topology::Batch).
+//!
+//! Called by `actors/` (data path, transactions, recovery) and `cli/` (topics). Decides nothing about exactly-once: it
+//! carries out what `exactly_once/` asks, and reports what happened.
+//! Invariant: one consumer thread polls; each transactional call is made on its lane's committer thread.
+
+mod broker;
+mod client;
+mod committer;
+mod errors;
+mod native;
+mod producer;
+mod reader;
+mod rebalance;
+mod recovery;
+mod restore;
+mod snapshots;
+mod topics;
+
+pub use broker::{delete_retention_ms, refuse_unfit};
+pub use client::{Connection, librdkafka_version};
+pub use committer::{KafkaCommitter, Timings};
+pub use errors::Fault;
+pub use reader::{Event, Full, Reader, ReaderHandle, Start};
+pub use recovery::{Log, Place, Recovered};
+pub use snapshots::Snapshots;
+pub use topics::{Difference, TopicPlan, Topics};

@@ -1,0 +1,192 @@
+//! The two things that rdkafka has no safe form of: one queue of our own, read in batches, and the group's member.
+//!
+//! All `unsafe` of the product is here. Called by `reader.rs` and `rebalance.rs`.
+//! Invariant: a pointer from librdkafka never leaves a call of this file; what leaves is copied or borrowed for a call.
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka_sys as sys;
+use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
+
+/// A queue to which partitions are forwarded, so that messages are read in batches and rebalance events are not.
+///
+/// librdkafka's batch read on the consumer's own queue would take rust-rdkafka's rebalance events and answer them with
+/// "unassign everything", silently.
+pub struct DataQueue {
+    queue: *mut sys::rd_kafka_queue_t,
+    messages: Vec<*mut sys::rd_kafka_message_t>,
+}
+
+// SAFETY: librdkafka's queues are thread-safe; the vector is used only through `&mut self`.
+unsafe impl Send for DataQueue {}
+
+/// The address of a [`DataQueue`], for the assign callback. Valid as long as the reader, which owns both.
+#[derive(Clone, Copy)]
+pub struct QueueRef(*mut sys::rd_kafka_queue_t);
+
+// SAFETY: only handed back to librdkafka, whose queues are thread-safe.
+unsafe impl Send for QueueRef {}
+// SAFETY: as above.
+unsafe impl Sync for QueueRef {}
+
+impl DataQueue {
+    /// A queue that gives at most `batch` messages a read.
+    pub fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>, batch: usize) -> DataQueue {
+        // SAFETY: the client outlives the call; the queue is destroyed in drop.
+        let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        DataQueue { queue, messages: vec![std::ptr::null_mut(); batch] }
+    }
+
+    pub fn reference(&self) -> QueueRef {
+        QueueRef(self.queue)
+    }
+
+    /// Reads what is there, waiting at most `timeout_ms` for a full batch; each message is freed after `each`.
+    pub fn read(&mut self, timeout_ms: i32, mut each: impl FnMut(Message<'_>)) -> usize {
+        // SAFETY: the vector has room for as many pointers as its length says.
+        let n = unsafe {
+            sys::rd_kafka_consume_batch_queue(self.queue, timeout_ms, self.messages.as_mut_ptr(), self.messages.len())
+        };
+        let n = n.max(0) as usize;
+        for at in 0..n {
+            let raw = self.messages[at];
+            each(Message { raw, lives: PhantomData });
+            // SAFETY: librdkafka gave us this message to own, and `each` could not keep it.
+            unsafe { sys::rd_kafka_message_destroy(raw) };
+        }
+        n
+    }
+}
+
+impl Drop for DataQueue {
+    fn drop(&mut self) {
+        // SAFETY: made by rd_kafka_queue_new and not destroyed before.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// Sends the messages of one partition to `queue` from now on. Called in the assign callback, before the assign.
+pub fn forward<C: ConsumerContext>(consumer: &BaseConsumer<C>, queue: QueueRef, topic: &str, partition: i32) -> bool {
+    let Ok(topic) = CString::new(topic) else { return false };
+    // SAFETY: the partition's queue is ours until destroyed; forwarding takes its own reference.
+    unsafe {
+        let of_partition = sys::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition);
+        if of_partition.is_null() {
+            return false;
+        }
+        sys::rd_kafka_queue_forward(of_partition, queue.0);
+        sys::rd_kafka_queue_destroy(of_partition);
+    }
+    true
+}
+
+/// Generation and member id as librdkafka knows them now; `None` while the client closes or has no group.
+pub fn member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<(i32, String)> {
+    // SAFETY: the metadata is a copy that we own and destroy; its strings are copied before.
+    unsafe {
+        let metadata = sys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
+        if metadata.is_null() {
+            return None;
+        }
+        let generation = sys::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        let id = sys::rd_kafka_consumer_group_metadata_member_id(metadata);
+        let id = if id.is_null() { String::new() } else { CStr::from_ptr(id).to_string_lossy().into_owned() };
+        sys::rd_kafka_consumer_group_metadata_destroy(metadata);
+        Some((generation, id))
+    }
+}
+
+/// One message, or one event of a partition, borrowed for a call.
+pub struct Message<'a> {
+    raw: *mut sys::rd_kafka_message_t,
+    lives: PhantomData<&'a ()>,
+}
+
+impl<'a> Message<'a> {
+    fn get(&self) -> &'a sys::rd_kafka_message_t {
+        // SAFETY: alive until `read` frees it, which is after the borrow.
+        unsafe { &*self.raw }
+    }
+
+    /// `None` for a record; an event of the partition otherwise.
+    pub fn error(&self) -> Option<RDKafkaRespErr> {
+        match self.get().err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => None,
+            e => Some(e),
+        }
+    }
+
+    /// What librdkafka says about the event: not payload of a record.
+    pub fn error_text(&self) -> String {
+        String::from_utf8_lossy(self.value().unwrap_or_default()).into_owned()
+    }
+
+    /// Equal for messages of one topic: a cheap key until the name is needed.
+    pub fn topic_key(&self) -> usize {
+        self.get().rkt as usize
+    }
+
+    pub fn topic(&self) -> String {
+        let topic = self.get().rkt;
+        if topic.is_null() {
+            return String::new();
+        }
+        // SAFETY: the topic handle lives as long as the message.
+        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(topic)).to_string_lossy().into_owned() }
+    }
+
+    pub fn partition(&self) -> i32 {
+        self.get().partition
+    }
+
+    pub fn offset(&self) -> i64 {
+        self.get().offset
+    }
+
+    pub fn key(&self) -> Option<&'a [u8]> {
+        // SAFETY: key and length belong together and live as long as the message.
+        unsafe { bytes(self.get().key, self.get().key_len) }
+    }
+
+    pub fn value(&self) -> Option<&'a [u8]> {
+        // SAFETY: as for the key.
+        unsafe { bytes(self.get().payload, self.get().len) }
+    }
+
+    /// ms since 1970; -1 when the record has none.
+    pub fn timestamp(&self) -> i64 {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message lives; `kind` is a place of our own.
+        unsafe { sys::rd_kafka_message_timestamp(self.raw, &mut kind) }
+    }
+
+    /// Calls `each` with every header's name and value.
+    pub fn headers(&self, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
+        let mut headers = std::ptr::null_mut();
+        // SAFETY: the headers belong to the message; names and values live as long as it does.
+        unsafe {
+            if sys::rd_kafka_message_headers(self.raw, &mut headers) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return;
+            }
+            let (mut name, mut value, mut len) = (std::ptr::null(), std::ptr::null(), 0);
+            for at in 0.. {
+                let found = sys::rd_kafka_header_get_all(headers, at, &mut name, &mut value, &mut len);
+                if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    return;
+                }
+                each(CStr::from_ptr(name).to_bytes(), bytes(value, len));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `at` is null, or `len` bytes stand there for the lifetime that the caller gives them.
+unsafe fn bytes<'a>(at: *const std::ffi::c_void, len: usize) -> Option<&'a [u8]> {
+    if at.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { std::slice::from_raw_parts(at.cast(), len) })
+}

@@ -1,0 +1,139 @@
+//! One transactional producer and what is known of it: deliveries, and signs that a request may come late.
+//!
+//! Owned by a committer; its callbacks run on rdkafka's polling thread.
+//! Invariant: a producer is clean only if its last transaction committed at the first try and no connection or request
+//! of it failed meanwhile. librdkafka shows that in its debug log alone, so the log is read, in order, up to the line
+//! that every EndTxn ends with; without that line a producer is not clean.
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the log may lag behind the call that it speaks of.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A message that is no checkpoint.
+pub(super) const PLAIN: usize = 0;
+
+pub(super) type Client = ThreadedProducer<Watch>;
+
+/// Everything that callbacks tell.
+#[derive(Default)]
+struct Told {
+    reports: u64,
+    failed: Option<(KafkaError, String)>,
+    /// Offset and append time of each checkpoint, by its tag less one.
+    landed: Vec<(i64, i64)>,
+    /// EndTxn answers without an error.
+    ended: u64,
+    /// Why this producer is not clean.
+    trouble: Option<String>,
+    concurrent: u64,
+}
+
+/// The context of a producer: shared with its callbacks.
+#[derive(Clone, Default)]
+pub(super) struct Watch(Arc<(Mutex<Told>, Condvar)>);
+
+impl Watch {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before the first send of a transaction with so many checkpoints.
+    pub fn expect(&self, checkpoints: usize) {
+        let mut told = self.told();
+        told.reports = 0;
+        told.failed = None;
+        told.landed = vec![(-1, 0); checkpoints];
+    }
+
+    /// WAIT: until all `sent` messages have their report. The first failure, if any did.
+    pub fn wait(&self, sent: u64) -> Result<(), (KafkaError, String)> {
+        let mut told = self.told();
+        while told.reports < sent {
+            told = self.0.1.wait(told).unwrap_or_else(PoisonError::into_inner);
+        }
+        told.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Offset and append time of each checkpoint, in the order of the tags.
+    pub fn landed(&self) -> Vec<(i64, i64)> {
+        self.told().landed.clone()
+    }
+
+    /// How often a request met the previous transaction's control records, since the last time asked.
+    pub fn take_concurrent(&self) -> u64 {
+        std::mem::take(&mut self.told().concurrent)
+    }
+
+    /// Why the producer must be recycled; asked after its `ended`-th EndTxn was answered, whose line is awaited first.
+    pub fn trouble(&self, ended: u64) -> Option<String> {
+        let until = Instant::now() + LOG_PATIENCE;
+        let mut told = self.told();
+        while told.ended < ended && told.trouble.is_none() {
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                return Some("librdkafka's log did not say how EndTxn ended".to_owned());
+            };
+            told = self.0.1.wait_timeout(told, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        told.trouble.clone()
+    }
+
+    fn note_trouble(&self, cause: &str) {
+        self.told().trouble.get_or_insert_with(|| cause.to_owned());
+        self.0.1.notify_all();
+    }
+}
+
+impl ClientContext for Watch {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        match facility {
+            "ENDTXN" if text.contains("NO_ERROR") => {
+                self.told().ended += 1;
+                self.0.1.notify_all();
+            }
+            // FAIL: a connection was lost, whatever was on it. REQTMOUT: a request was given up, its answer may come.
+            "ENDTXN" | "FAIL" | "REQTMOUT" => self.note_trouble(&format!("{facility}: {text}")),
+            "ADDPARTS" | "ADDOFFSETS" if text.contains("CONCURRENT_TRANSACTIONS") => self.told().concurrent += 1,
+            _ => {}
+        }
+        if (level as i32) <= RDKafkaLogLevel::Warning as i32 {
+            tracing::warn!(target: "librdkafka", facility, "{text}");
+        } else {
+            tracing::trace!(target: "librdkafka", facility, "{text}");
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.note_trouble(&format!("{error}: {reason}"));
+        tracing::warn!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ProducerContext for Watch {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, tag: usize) {
+        let mut told = self.told();
+        match report {
+            Ok(message) => {
+                if tag != PLAIN
+                    && let Some(place) = told.landed.get_mut(tag - 1)
+                {
+                    *place = (message.offset(), message.timestamp().to_millis().unwrap_or(0));
+                }
+            }
+            Err((error, message)) => {
+                let topic = message.topic().to_owned();
+                told.failed.get_or_insert_with(|| (error.clone(), topic));
+            }
+        }
+        told.reports += 1;
+        self.0.1.notify_all();
+    }
+}

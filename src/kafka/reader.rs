@@ -1,0 +1,383 @@
+//! The consumer thread: the one place that polls, makes batches, and publishes assignment snapshots.
+//!
+//! Commanded by the supervisor (start a task's partition at its recovered position, end), heard through [`Event`]s.
+//! Invariant: after every poll that served a rebalance, ownership and group metadata are read together and published.
+
+use super::client::Connection;
+use super::errors::{Fault, is_configuration};
+use super::native::{self, DataQueue, Message};
+use super::rebalance::Group;
+use super::snapshots::Snapshots;
+use crate::exactly_once::{Assignment, Member, Protections};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tidemill_topology::{Batch, TaskId};
+
+/// Most messages of one read.
+const READ: usize = 4_000;
+/// Longest wait for messages; rebalances and commands wait as long.
+const READ_WAIT_MS: i32 = 5;
+const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A mailbox that is full gives the batch back; `None`: it is gone, and so is the task.
+pub type Full = Option<Batch>;
+
+/// Where a task's batches go, and from which offset on.
+pub struct Start {
+    pub task: TaskId,
+    pub assignment: u64,
+    pub position: i64,
+    /// Hands one batch over, or gives it back.
+    pub sink: Box<dyn Fn(Batch) -> Result<(), Full> + Send>,
+}
+
+/// What the reader tells the supervisor.
+#[derive(Debug)]
+pub enum Event {
+    Assigned(Vec<(TaskId, u64)>),
+    Revoked(Vec<(TaskId, u64)>),
+    /// Nothing more will be read; the process must end.
+    Fatal(Fault),
+    Closed,
+}
+
+enum Command {
+    Start(Start),
+    /// Stop reading; keep serving the group.
+    Quiet,
+    Close,
+}
+
+/// A handle to the consumer thread.
+#[derive(Clone)]
+pub struct ReaderHandle(Sender<Command>);
+
+impl ReaderHandle {
+    pub fn start(&self, start: Start) {
+        self.tell(Command::Start(start));
+    }
+
+    /// No more batches; the member stays in the group until [`ReaderHandle::close`].
+    pub fn quiet(&self) {
+        self.tell(Command::Quiet);
+    }
+
+    pub fn close(&self) {
+        self.tell(Command::Close);
+    }
+
+    fn tell(&self, command: Command) {
+        if self.0.send(command).is_err() {
+            tracing::debug!("the consumer thread has ended already");
+        }
+    }
+}
+
+/// One partition of a running task.
+struct Flow {
+    task: TaskId,
+    assignment: u64,
+    /// Where the next batch begins.
+    at: i64,
+    building: Option<Batch>,
+    /// Batches that found the mailbox full; the partition is paused meanwhile.
+    held: VecDeque<Batch>,
+    sink: Box<dyn Fn(Batch) -> Result<(), Full> + Send>,
+}
+
+/// The consumer thread's own state.
+pub struct Reader {
+    consumer: Arc<BaseConsumer<Group>>,
+    queue: DataQueue,
+    commands: Receiver<Command>,
+    events: Box<dyn Fn(Event) + Send>,
+    snapshots: Arc<Snapshots>,
+    flows: BTreeMap<TaskId, Flow>,
+    /// The task of a message, by the address of its topic and its partition.
+    routes: HashMap<(usize, i32), TaskId>,
+    version: u64,
+    quiet: bool,
+    protections: Protections,
+}
+
+impl Reader {
+    /// Opens the consumer and subscribes; [`Reader::run`] then belongs on a thread of its own.
+    ///
+    /// # Errors
+    /// A setting that librdkafka refuses.
+    pub fn open(
+        connection: &Connection,
+        stages: BTreeMap<Arc<str>, Arc<str>>,
+        snapshots: Arc<Snapshots>,
+        events: Box<dyn Fn(Event) + Send>,
+        protections: Protections,
+    ) -> Result<(Reader, ReaderHandle), Fault> {
+        let topics: Vec<Arc<str>> = stages.keys().cloned().collect();
+        let names: Vec<&str> = topics.iter().map(|t| &**t).collect();
+        let wrong = |e: KafkaError| Fault::configuration(format!("consumer: {e}; check kafka.properties"));
+        let group = Group::new(stages, protections);
+        let consumer: BaseConsumer<Group> = connection.consumer().create_with_context(group).map_err(wrong)?;
+        let queue = DataQueue::new(&consumer, READ);
+        consumer.context().forward_to(queue.reference());
+        consumer.subscribe(&names).map_err(wrong)?;
+        let (tell, commands) = channel();
+        let consumer = Arc::new(consumer);
+        let asked = Arc::downgrade(&consumer);
+        snapshots.ask_live(Box::new(move || asked.upgrade()?.group_metadata()));
+        let reader = Reader {
+            consumer,
+            queue,
+            commands,
+            events,
+            snapshots,
+            flows: BTreeMap::new(),
+            routes: HashMap::new(),
+            version: 0,
+            quiet: false,
+            protections,
+        };
+        Ok((reader, ReaderHandle(tell)))
+    }
+
+    /// Reads until told to close, or until the consumer is of no use any more.
+    pub fn run(mut self) {
+        loop {
+            if !self.commands_served() {
+                break;
+            }
+            self.serve_group();
+            self.deliver_held();
+            if self.quiet || self.all_full() {
+                std::thread::sleep(Duration::from_millis(1));
+            } else {
+                self.read();
+            }
+        }
+        drop(self.queue);
+        drop(self.consumer);
+        (self.events)(Event::Closed);
+    }
+
+    /// False when the thread should end.
+    fn commands_served(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Start(start) => self.start(start),
+                Command::Quiet => self.quiet = true,
+                Command::Close => return false,
+            }
+        }
+        true
+    }
+
+    fn start(&mut self, start: Start) {
+        if self.consumer.context().noted().owned.get(&start.task) != Some(&start.assignment) {
+            return; // revoked meanwhile; the supervisor hears of it
+        }
+        let Start { task, assignment, position, sink } = start;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&task.topic, task.partition, Offset::Offset(position))
+            .expect("a recovered position is an offset");
+        let sought =
+            self.consumer.seek_partitions(list.clone(), SEEK_PATIENCE).and_then(|_| self.consumer.resume(&list));
+        if let Err(e) = sought {
+            return self.fatal(Fault::failed(format!("task {task}: seeking to offset {position} failed: {e}")));
+        }
+        let flow = Flow { task: task.clone(), assignment, at: position, building: None, held: VecDeque::new(), sink };
+        self.flows.insert(task, flow);
+    }
+
+    /// Serves rebalances and errors; the queue of data is not touched.
+    fn serve_group(&mut self) {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            if let Err(e) = event {
+                self.hear(&e);
+            }
+        }
+        let (assigned, revoked, served, fatal) = {
+            let mut noted = self.consumer.context().noted();
+            let served = std::mem::take(&mut noted.served);
+            (std::mem::take(&mut noted.assigned), std::mem::take(&mut noted.revoked), served, noted.fatal.take())
+        };
+        if let Some(cause) = fatal {
+            self.fatal(Fault::failed(cause));
+        }
+        if served {
+            self.publish();
+        }
+        if !revoked.is_empty() {
+            for (task, _) in &revoked {
+                self.flows.remove(task);
+            }
+            (self.events)(Event::Revoked(revoked));
+        }
+        if !assigned.is_empty() {
+            (self.events)(Event::Assigned(assigned));
+        }
+    }
+
+    fn hear(&mut self, error: &KafkaError) {
+        if let Some((code, text)) = self.consumer.client().fatal_error() {
+            let cause = format!("the group no longer accepts this instance: {text} ({code})");
+            return self.fatal(Fault::failed(cause));
+        }
+        if let Some(code) = error.rdkafka_error_code()
+            && is_configuration(code)
+        {
+            let cause = format!("consumer: {error}; check the credentials and the rights on topics and group");
+            return self.fatal(Fault::configuration(cause));
+        }
+        tracing::warn!(%error, "consumer");
+    }
+
+    /// Ownership and group metadata, read together between two polls.
+    fn publish(&mut self) {
+        self.version += 1;
+        let owned = self.consumer.context().noted().owned.clone();
+        let member = self.member();
+        let snapshot = Assignment { version: self.version, owned, member };
+        tracing::debug!(
+            version = self.version,
+            generation = snapshot.generation(),
+            tasks = snapshot.owned.len(),
+            "snapshot"
+        );
+        self.snapshots.publish(snapshot);
+    }
+
+    fn member(&self) -> Member {
+        loop {
+            let before = native::member(&self.consumer);
+            let metadata = self.consumer.group_metadata();
+            if before != native::member(&self.consumer) {
+                continue; // the client's own thread moved it in between
+            }
+            let (Some((generation, id)), Some(metadata)) = (before, metadata) else { return Member::Nobody };
+            if self.protections.on("real_member") && (generation < 0 || id.is_empty()) {
+                return Member::Nobody;
+            }
+            return Member::Of { generation, metadata: Arc::new(metadata) };
+        }
+    }
+
+    fn read(&mut self) {
+        let (flows, routes) = (&mut self.flows, &mut self.routes);
+        let mut fault = None;
+        self.queue.read(READ_WAIT_MS, |message| {
+            let key = (message.topic_key(), message.partition());
+            if !routes.contains_key(&key) {
+                let topic = message.topic();
+                let Some(task) = flows.keys().find(|t| *t.topic == *topic && t.partition == key.1) else { return };
+                routes.insert(key, task.clone());
+            }
+            let Some(flow) = routes.get(&key).and_then(|task| flows.get_mut(task)) else { return };
+            if let Err(e) = flow.take(&message) {
+                fault = Some(e);
+            }
+        });
+        if let Some(fault) = fault {
+            self.fatal(fault);
+        }
+        self.deliver_built();
+    }
+
+    fn deliver_built(&mut self) {
+        let mut full = TopicPartitionList::new();
+        for flow in self.flows.values_mut() {
+            let Some(mut batch) = flow.building.take() else { continue };
+            batch.arrived = now();
+            if !flow.held.is_empty() {
+                flow.held.push_back(batch);
+            } else if let Err(Some(batch)) = (flow.sink)(batch) {
+                flow.held.push_back(batch);
+                full.add_partition(&flow.task.topic, flow.task.partition);
+            }
+        }
+        if full.count() > 0
+            && let Err(error) = self.consumer.pause(&full)
+        {
+            tracing::warn!(%error, "pausing partitions with full mailboxes");
+        }
+    }
+
+    fn deliver_held(&mut self) {
+        let mut free = TopicPartitionList::new();
+        for flow in self.flows.values_mut().filter(|f| !f.held.is_empty()) {
+            while let Some(batch) = flow.held.pop_front() {
+                if let Err(Some(batch)) = (flow.sink)(batch) {
+                    flow.held.push_front(batch);
+                    break;
+                }
+            }
+            if flow.held.is_empty() {
+                free.add_partition(&flow.task.topic, flow.task.partition);
+            }
+        }
+        if free.count() > 0
+            && let Err(error) = self.consumer.resume(&free)
+        {
+            tracing::warn!(%error, "resuming partitions");
+        }
+    }
+
+    fn all_full(&self) -> bool {
+        !self.flows.is_empty() && self.flows.values().all(|f| !f.held.is_empty())
+    }
+
+    fn fatal(&mut self, fault: Fault) {
+        self.quiet = true;
+        (self.events)(Event::Fatal(fault));
+    }
+}
+
+impl Flow {
+    fn take(&mut self, message: &Message<'_>) -> Result<(), Fault> {
+        match message.error() {
+            None => self.record(message),
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
+                let end = message.offset();
+                let batch = self.batch();
+                batch.next = batch.next.max(end);
+                batch.at_end = true;
+                self.at = self.at.max(end);
+            }
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) => {
+                let (task, at, text) = (&self.task, self.at, message.error_text());
+                let remedy =
+                    "records from here on were deleted before they were read; restore them, or start a new app";
+                return Err(Fault::failed(format!("task {task}: offset {at} is gone ({text}): {remedy}")));
+            }
+            Some(code) => {
+                tracing::warn!(task = %self.task, code = ?code, text = message.error_text(), "partition");
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, message: &Message<'_>) {
+        let offset = message.offset();
+        if offset < self.at {
+            return; // fetched before the seek
+        }
+        let batch = self.batch();
+        batch.at_end = false;
+        batch.push(offset, message.timestamp(), message.key(), message.value());
+        message.headers(|name, value| batch.push_header(name, value));
+        self.at = offset + 1;
+    }
+
+    fn batch(&mut self) -> &mut Batch {
+        let (task, assignment, at) = (&self.task, self.assignment, self.at);
+        self.building.get_or_insert_with(|| Batch::new(task.topic.clone(), task.partition, assignment, at))
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}

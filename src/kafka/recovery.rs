@@ -1,0 +1,211 @@
+//! Carries RECOVER out: each question of `exactly_once::Recovery` is one call to a broker or a store.
+//!
+//! Runs on a recovery thread, one task at a time on each; may block, and asks again for as long as a broker is away.
+//! Invariant: committed offsets are read through a read_committed handle (a read_uncommitted one answers with the old
+//! offset, silently), true ends through a read_uncommitted one.
+
+use super::client::Connection;
+use super::errors::{Fault, is_configuration};
+use super::restore;
+use crate::exactly_once::{Action, Answer, Facts, Protections, Ready, Recovery};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tidemill_state::{MemoryStore, RocksOptions, RocksStore, StateStore, StoreError};
+use tidemill_topology::{Start, TaskId};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const AFTER_AN_ERROR: Duration = Duration::from_millis(200);
+
+/// Handles that look at logs and offsets; shared by every recovery of a process.
+pub struct Log {
+    connection: Connection,
+    stable: BaseConsumer,
+    raw: BaseConsumer,
+    protections: Protections,
+}
+
+/// A task that is ready to run, and its store.
+pub struct Recovered {
+    pub ready: Ready,
+    pub store: Arc<dyn StateStore>,
+}
+
+/// What one recovery needs beyond its facts.
+pub struct Place<'a> {
+    pub folder: &'a Path,
+    pub options: &'a RocksOptions,
+    pub changelog: Option<&'a str>,
+    /// True once the task was revoked: nobody waits for the result any more.
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+impl Log {
+    /// # Errors
+    /// A setting that librdkafka refuses.
+    pub fn open(connection: &Connection, protections: Protections) -> Result<Log, Fault> {
+        let wrong = |e: KafkaError| Fault::configuration(format!("{e}; check kafka.properties"));
+        let stable = if protections.on("stable") { connection.stable() } else { connection.raw() };
+        let raw = if protections.on("raw_end") { connection.raw() } else { connection.stable() };
+        Ok(Log {
+            connection: connection.clone(),
+            stable: stable.create().map_err(wrong)?,
+            raw: raw.create().map_err(wrong)?,
+            protections,
+        })
+    }
+
+    /// RECOVER(task) from the first question to ready; `None` when it was cancelled.
+    ///
+    /// # Errors
+    /// A halt, a store that fails, or a right that is missing.
+    pub fn recover(&self, facts: Facts, place: &Place<'_>) -> Result<Option<Recovered>, Fault> {
+        let task = facts.task.clone();
+        let mut recovery = Recovery::new(facts, self.protections);
+        let mut store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+        let mut opened: Option<Arc<RocksStore>> = None;
+        let mut action = recovery.begin();
+        loop {
+            if (place.cancelled)() {
+                return Ok(None);
+            }
+            let answer = match action {
+                Action::Ready(ready) => return Ok(Some(Recovered { ready, store })),
+                Action::Halt(halt) => return Err(Fault { cause: halt.cause, configuration: halt.configuration }),
+                Action::Wait(time) => {
+                    std::thread::sleep(time);
+                    Answer::Waited
+                }
+                Action::CommittedOffset => self.committed_offset(&task)?,
+                Action::ChangelogEnds => {
+                    let (start, end) = self.ends(&self.raw, changelog(place), task.partition)?;
+                    Answer::Ends { start, end }
+                }
+                Action::LastStableOffset => {
+                    let handle = &self.stable;
+                    Answer::StableEnd(self.ends(handle, changelog(place), task.partition)?.1)
+                }
+                Action::OpenStore => open_store(place, &mut opened)?,
+                Action::RollForward { from, end, rebuild } => {
+                    let at = restore::Span { topic: changelog(place), partition: task.partition, from, end };
+                    let old = if rebuild { drop_store(&mut opened) } else { opened.clone() };
+                    let (filled, answer) = self.roll_forward(place, old, &at)?;
+                    store = filled.clone();
+                    opened = Some(filled);
+                    answer
+                }
+                Action::InputStart(start) => self.input_start(&task, start)?,
+            };
+            action = recovery.answer(answer);
+        }
+    }
+
+    /// Step 2. A pending transaction shows as a time-out and nothing else.
+    fn committed_offset(&self, task: &TaskId) -> Result<Answer, Fault> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&task.topic, task.partition);
+        match self.stable.committed_offsets(list, PATIENCE) {
+            Ok(found) => {
+                let offset = found.elements().first().map(|e| e.offset());
+                Ok(Answer::Offset(match offset {
+                    Some(Offset::Offset(at)) => Some(at),
+                    _ => None,
+                }))
+            }
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut)) => Ok(Answer::OffsetPending),
+            Err(e) => {
+                self.again(&e, &format!("committed offset of {task}"))?;
+                Ok(Answer::OffsetPending)
+            }
+        }
+    }
+
+    /// First offset and end, as this handle sees them.
+    fn ends(&self, handle: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64), Fault> {
+        loop {
+            match handle.fetch_watermarks(topic, partition, PATIENCE) {
+                Ok(ends) => return Ok(ends),
+                Err(e) => self.again(&e, &format!("the end of {topic}/{partition}"))?,
+            }
+        }
+    }
+
+    fn roll_forward(
+        &self,
+        place: &Place<'_>,
+        store: Option<Arc<RocksStore>>,
+        span: &restore::Span<'_>,
+    ) -> Result<(Arc<RocksStore>, Answer), Fault> {
+        let read = |into: &RocksStore| restore::roll_forward(&self.connection, into, span, place.cancelled);
+        if let Some(store) = store {
+            let (checkpoint, records) = read(&store)?;
+            return Ok((store, Answer::Rolled { checkpoint, records }));
+        }
+        let rebuild = RocksStore::rebuild(place.folder, place.options).map_err(store_fault)?;
+        let (checkpoint, records) = read(rebuild.store())?;
+        let store = rebuild.finish().map_err(store_fault)?;
+        Ok((Arc::new(store), Answer::Rolled { checkpoint, records }))
+    }
+
+    fn input_start(&self, task: &TaskId, start: Start) -> Result<Answer, Fault> {
+        if start == Start::Committed {
+            let (group, topic) = (&self.connection.group, &task.topic);
+            let cause = format!("task {task}: group {group} has no committed offset on {topic}/{}", task.partition);
+            return Err(Fault::configuration(format!(
+                "{cause}; set 'start: earliest' or 'latest', or name the right group"
+            )));
+        }
+        let (first, end) = self.ends(&self.raw, &task.topic, task.partition)?;
+        Ok(Answer::Offset(Some(if start == Start::Latest { end } else { first })))
+    }
+
+    /// A broker that is away comes back; a missing right does not.
+    fn again(&self, error: &KafkaError, what: &str) -> Result<(), Fault> {
+        if error.rdkafka_error_code().is_some_and(is_configuration) {
+            return Err(Fault::configuration(format!("{what}: {error}; check the topic and this user's rights")));
+        }
+        tracing::warn!(%error, "asking again for {what}");
+        std::thread::sleep(AFTER_AN_ERROR);
+        Ok(())
+    }
+}
+
+fn changelog<'a>(place: &Place<'a>) -> &'a str {
+    place.changelog.expect("only a stage with state asks for its changelog")
+}
+
+/// Step 5. A store that is still open from an earlier turn of the same recovery is looked at again.
+fn open_store(place: &Place<'_>, opened: &mut Option<Arc<RocksStore>>) -> Result<Answer, Fault> {
+    if opened.is_none() {
+        if !RocksStore::exists(place.folder).map_err(store_fault)? {
+            return Ok(Answer::NoStore);
+        }
+        if !place.folder.join("CURRENT").exists() {
+            return Ok(Answer::Corrupt(format!("{} has files but no CURRENT", place.folder.display())));
+        }
+        match RocksStore::open(place.folder, place.options) {
+            Ok(store) => *opened = Some(Arc::new(store)),
+            Err(e) if e.is_corrupt() => return Ok(Answer::Corrupt(e.to_string())),
+            Err(e) => return Err(store_fault(e)),
+        }
+    }
+    let store = opened.as_ref().expect("opened above");
+    match store.meta() {
+        Ok(meta) => Ok(Answer::Store(meta)),
+        Err(e) if e.is_corrupt() => Ok(Answer::Corrupt(e.to_string())),
+        Err(e) => Err(store_fault(e)),
+    }
+}
+
+/// Lets go of a store that is about to be replaced.
+fn drop_store(opened: &mut Option<Arc<RocksStore>>) -> Option<Arc<RocksStore>> {
+    *opened = None;
+    None
+}
+
+fn store_fault(e: StoreError) -> Fault {
+    Fault::failed(e.to_string())
+}

@@ -1,0 +1,58 @@
+//! The end of the process: one line that says why, then no destructor that could still write something.
+//!
+//! Called from any thread. Committed work is in Kafka and uncommitted work is to be forgotten, so there is nothing to
+//! save on the way out.
+//! Invariant: whoever exits through here says the cause and, for configuration, leaves with 78.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tidemill_topology::TaskId;
+
+/// Exit codes, as the README documents them.
+pub const DONE: i32 = 0;
+pub const FAILED: i32 = 1;
+pub const USAGE: i32 = 2;
+pub const CONFIGURATION: i32 = 78;
+
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static WORK: RefCell<Option<(TaskId, i64, i64)>> = const { RefCell::new(None) };
+}
+
+/// Ends the process at once: 78 where a setting or a topic is the remedy, else 1.
+pub fn exit(cause: &str, configuration: bool) {
+    let code = if configuration { CONFIGURATION } else { FAILED };
+    if LEAVING.swap(true, Ordering::SeqCst) {
+        return; // another thread is leaving, with the first cause
+    }
+    tracing::error!(code, cause, "exit");
+    leave(code);
+}
+
+/// Ends the process without a word.
+pub fn leave(code: i32) -> ! {
+    // SAFETY: ends the process; no destructor runs beside librdkafka's and RocksDB's threads.
+    unsafe { libc::_exit(code) }
+}
+
+/// Notes which batch this thread works on, for the panic hook.
+pub fn working_on(task: &TaskId, from: i64, next: i64) {
+    WORK.with(|w| *w.borrow_mut() = Some((task.clone(), from, next)));
+}
+
+/// A panic says which batch it met, and ends the process: half a batch in memory must not be sealed.
+pub fn abort_on_panic() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        told(info);
+        let work = WORK.try_with(|w| w.borrow().clone()).ok().flatten();
+        match work {
+            Some((task, from, next)) => {
+                tracing::error!(%task, from, next, "panic while working on the batch with these offsets");
+            }
+            None => tracing::error!("panic"),
+        }
+        std::process::abort();
+    }));
+}

@@ -1,0 +1,138 @@
+//! Wires a topology to Kafka and runs it until it is told to stop.
+//!
+//! Called by `cli/run.rs` and by whoever embeds Tidemill. The only file but `actors/` that names actix.
+//! Invariant: nothing is opened before the brokers, the topics and the data directory were found fit.
+
+use crate::actors::{LaneSettings, Plan, Stop, Supervisor};
+use crate::exactly_once::Protections;
+use crate::kafka::{Connection, Event, Fault, Log, Reader, Snapshots, Topics, delete_retention_ms, refuse_unfit};
+use crate::state_dir::StateDir;
+use crate::watchdog::Watchdog;
+use crate::{memory, process};
+use actix::prelude::*;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tidemill_state::RocksOptions;
+use tidemill_topology::{Loaded, Settings, Topology};
+
+/// What the command line may say over the YAML.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub instance: Option<String>,
+    pub state: Option<PathBuf>,
+}
+
+/// Runs until SIGTERM or SIGINT; returns only if it cannot start.
+///
+/// # Errors
+/// What is not fit: a broker, a topic, a right, the data directory.
+pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
+    let Loaded { topology, settings } = loaded;
+    let protections = Protections::from_env();
+    let state = options.state.unwrap_or_else(|| settings.state.clone());
+    let given = options.instance.or_else(|| std::env::var("POD_NAME").ok().filter(|n| !n.is_empty()));
+    let dir = StateDir::take(&state, &settings.app, given)?;
+    let memory = memory::split(settings.memory);
+    let connection = Connection::new(&settings, &dir.instance, memory.fetch)?;
+    if protections.on("verify") {
+        refuse_unfit(&connection)?;
+    }
+    let partitions = fit_topics(&connection, &topology, &settings)?;
+    let tasks = partitions.values().sum::<i32>().max(1) as usize;
+    let lanes = settings.lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let late =
+        |lane| process::exit(&format!("lane {lane}: a transaction takes too long; the brokers do not answer"), false);
+    let plan = Plan {
+        stages: topology.stages.clone(),
+        delete_retention_ms: retentions(&connection, &topology)?,
+        partitions,
+        folder: dir.folder.clone(),
+        rocks: RocksOptions::new(memory.rocks),
+        cache_bytes: memory.cache / tasks,
+        lanes,
+        settings: LaneSettings { interval: settings.commit_interval, bytes: settings.commit_bytes },
+        protections,
+        snapshots: Arc::new(Snapshots::default()),
+        watchdog: Watchdog::start(lanes, connection.transaction_timeout() * 2, late),
+        log: Log::open(&connection, protections)?,
+        connection,
+    };
+    tracing::info!(app = settings.app, instance = dir.instance, lanes, state = %dir.folder.display(), "starting");
+    start(plan, settings.shutdown)
+}
+
+/// Every topic as it should be, or a halt that names what is not; the partitions of the inputs.
+fn fit_topics(
+    connection: &Connection,
+    topology: &Topology,
+    settings: &Settings,
+) -> Result<BTreeMap<String, i32>, Fault> {
+    let topics = Topics::open(connection, topology, settings)?;
+    let differences = topics.check()?;
+    if !differences.is_empty() {
+        let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        return Err(Fault::configuration(all.join("\n")));
+    }
+    topics.inputs()
+}
+
+fn retentions(connection: &Connection, topology: &Topology) -> Result<BTreeMap<String, i64>, Fault> {
+    let changelogs = topology.stages.iter().filter_map(|s| s.changelog.as_deref());
+    changelogs.map(|c| Ok((c.to_owned(), delete_retention_ms(connection, c)?))).collect()
+}
+
+fn start(plan: Plan, budget: Duration) -> Result<(), Fault> {
+    let stages = plan.stages.iter().map(|s| (s.topic.clone(), s.name.clone())).collect();
+    let system = System::new();
+    let ran: Result<(), Fault> = system.block_on(async {
+        let (tell, told) = std::sync::mpsc::channel::<Addr<Supervisor>>();
+        let events = supervisor_later(told);
+        let (reader, handle) =
+            Reader::open(&plan.connection, stages, plan.snapshots.clone(), events, plan.protections)?;
+        let supervisor = Supervisor::new(plan, handle).start();
+        tell.send(supervisor.clone()).expect("the receiver is in the reader");
+        let named = std::thread::Builder::new().name("consumer".into());
+        named.spawn(move || reader.run()).map_err(|e| Fault::failed(format!("no thread for the consumer: {e}")))?;
+        hear_signals(supervisor, budget)
+    });
+    ran?;
+    system.run().map_err(|e| Fault::failed(format!("the actor system ended: {e}")))
+}
+
+/// The reader is made before the supervisor, whose address it needs with its first event.
+fn supervisor_later(told: std::sync::mpsc::Receiver<Addr<Supervisor>>) -> Box<dyn Fn(Event) + Send> {
+    let supervisor = std::cell::OnceCell::new();
+    Box::new(move |event| {
+        let supervisor = supervisor.get_or_init(|| told.recv().expect("told before the reader runs"));
+        if supervisor.try_send(crate::actors::Heard(event)).is_err() {
+            process::exit("the supervisor does not listen", false);
+        }
+    })
+}
+
+/// The first signal drains within the budget, the second ends at once.
+fn hear_signals(supervisor: Addr<Supervisor>, budget: Duration) -> Result<(), Fault> {
+    let failed = |e: std::io::Error| Fault::failed(format!("signals cannot be heard: {e}"));
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let listen = move || {
+        for (times, signal) in signals.forever().enumerate() {
+            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+            if times > 0 {
+                process::exit(&format!("a second signal ({name})"), false);
+            }
+            if supervisor.try_send(Stop(name)).is_err() {
+                process::leave(process::FAILED);
+            }
+            std::thread::spawn(move || {
+                std::thread::sleep(budget);
+                process::exit(&format!("not drained within {budget:?}; uncommitted work will be done again"), false);
+            });
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;
+    Ok(())
+}
