@@ -22,7 +22,7 @@ const META_VERSION: u8 = 1;
 /// A memtable. What is in memtables lies in the log as well and is read again at an open, so this bounds its time.
 const MEMTABLE: usize = 8 << 20;
 /// The same bound over both column families.
-const WAL: u64 = 8 << 20;
+const WAL: u64 = 16 << 20;
 
 /// The settings of all stores of a process: one block cache and one bound on memtables, which a clone shares.
 #[derive(Clone)]
