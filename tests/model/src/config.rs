@@ -98,12 +98,14 @@ impl Config {
     pub fn start(&self) -> State {
         let mut start =
             State { left: self.budget, assigned: [NOBODY; TASKS], target: [NOBODY; TASKS], ..State::default() };
+        let assigned = self.adds(Extra::InitAll);
         for instance in &mut start.instance[..self.instances] {
             *instance = Instance {
                 up: true,
                 member: Membership::InGeneration,
                 metadata: Metadata::Current,
                 snapshot_metadata: Metadata::Current,
+                assigned,
                 ..Instance::default()
             };
         }

@@ -8,7 +8,7 @@
 use crate::config::Config;
 use crate::state::{Instance, Membership, Metadata, NOBODY, Request, State, TASKS};
 use crate::step::{Place, Steps};
-use crate::words::Protection;
+use crate::words::{Extra, Protection};
 
 /// Stands for a number of assignment never used before; `step` renumbers it.
 const NEW_ASSIGNMENT: u8 = 100;
@@ -187,6 +187,7 @@ fn serve(c: &Config, x: &mut Instance) {
         };
     }
     (x.event, x.event_tasks, x.served) = (false, 0, true);
+    x.assigned |= c.adds(Extra::InitAll) || (c.adds(Extra::InitOwner) && x.owned != [0; TASKS]);
 }
 
 /// The assignment snapshot: owned tasks and group metadata, read together. An empty event publishes one too.

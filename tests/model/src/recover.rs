@@ -94,7 +94,7 @@ fn steps4_to_8(m: &mut Steps, i: usize, t: usize) {
         let value = store.value;
         Memory { stage: Stage::Run, assignment, base: committed, next: committed, value, ..Memory::default() }
     } else {
-        let look = m.c.keeps(Protection::Recheck) && !past_the_end;
+        let look = !m.c.adds(Extra::HaltAtOnce) && !past_the_end;
         let stage = if look { Stage::SecondLook } else { Stage::Halt };
         Memory { stage, assignment, committed, ..Memory::default() }
     };

@@ -15,17 +15,19 @@ use crate::words::Protection;
 pub fn init_transactions(m: &mut Steps, l: usize) {
     let i = m.c.instance_of(l);
     let owns = (0..m.c.tasks).any(|t| m.c.lane_of(i, t) == l && m.s.instance[i].owned[t] != 0);
-    let wanted = owns || m.s.lane[l].holds_values();
+    let wanted = owns || m.s.lane[l].holds_values() || m.s.instance[i].assigned;
     if !wanted || m.s.txn[l].deciding() {
         return;
     }
     let mut next = *m.s;
     answered(&mut next, l);
-    m.add("init_transactions", Place::Lane(l), next);
+    let first = !m.s.lane[l].holds_values();
+    let what = if first { "RECOVER 1: init_transactions" } else { "recycle: init_transactions" };
+    m.add(what, Place::Lane(l), next);
     let mut next = *m.s;
     if send_late(&mut next, on_wire(m.c, m.s, l)[0]) {
         answered(&mut next, l);
-        m.fault("init_transactions, a copy of it late", Place::Lane(l), next);
+        m.fault("init_transactions cut: the retry passes, the first copy is late", Place::Lane(l), next);
     }
 }
 

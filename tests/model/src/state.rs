@@ -231,6 +231,8 @@ pub struct Instance {
     pub owned: [u8; TASKS],
     /// An event was served; its snapshot is not out yet.
     pub served: bool,
+    /// An assignment was served since the start; kept only where a run asks for it.
+    pub assigned: bool,
     /// The newest assignment snapshot.
     pub snapshot_metadata: Metadata,
     pub snapshot_owned: [u8; TASKS],

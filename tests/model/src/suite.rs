@@ -60,7 +60,7 @@ pub const WIDE: [Run; 9] = [
     run("--records 1 --tasks 2 --late 1 --rebalances 1 --bound 14000000", Bound, 14_000_001),
 ];
 
-/// Each protection taken away. The first `--off` of a run is the protection it is about.
+/// Each protection taken away, and the second look of RECOVER 7. The first `--off` of a run is the protection it is about.
 pub const CONTROLS: [Run; 29] = [
     breaks("--off recycle_error --late 1", Broken::Torn, 880),
     breaks("--off recycle_abort --late 1", Broken::Store, 783),
@@ -78,7 +78,7 @@ pub const CONTROLS: [Run; 29] = [
     breaks("--off stable --rebalances 1", Broken::Halt, 17_632),
     breaks("--off stable --off step7 --rebalances 1", Broken::Duplicate, 38_847),
     run("--off step7 --rebalances 1", Holds, 76_690),
-    breaks("--off recheck --rebalances 1", Broken::Halt, 14_589),
+    breaks("--on halt_at_once --rebalances 1", Broken::Halt, 14_589),
     breaks("--off frozen_meta --rebalances 1", Broken::Duplicate, 42_096),
     breaks("--off atomic_snapshot --rebalances 1", Broken::Duplicate, 45_262),
     breaks("--off incarnation --rebalances 2", Broken::Loss, 80_765),
@@ -93,8 +93,9 @@ pub const CONTROLS: [Run; 29] = [
     run("--off let_go --rebalances 2", Holds, 3_577_791),
 ];
 
-/// Does fencing a dead owner replace the timeout? Nobody restarts, and the broker never times out.
-pub const OWNER: [Run; 3] = [
+/// The broker never times out. Does fencing a dead owner replace the timeout, if nobody restarts? And the initialising of all
+/// lanes at the first assignment, if somebody does?
+pub const OWNER: [Run; 9] = [
     run("--rebalances 1 --crashes 1 --on no_timeouts --on no_restart", Deadlock(22_521), 218_035),
     run("--rebalances 1 --crashes 1 --on no_timeouts --on no_restart --on fence_owner", Holds, 233_092),
     run(
@@ -102,6 +103,12 @@ pub const OWNER: [Run; 3] = [
         Deadlock(14_842),
         221_592,
     ),
+    run("--crashes 1 --on no_timeouts", Deadlock(1_110), 18_332),
+    run("--crashes 1 --on no_timeouts --on init_owner", Deadlock(1_110), 19_088),
+    run("--crashes 1 --on no_timeouts --on init_all", Holds, 30_045),
+    run("--crashes 1 --on no_timeouts --on init_all --records 1 --rebalances 1", Holds, 425_897),
+    run("--crashes 1 --on no_timeouts --records 1 --tasks 2 --lanes 2", Deadlock(39_320), 282_700),
+    run("--crashes 1 --on no_timeouts --on init_all --records 1 --tasks 2 --lanes 2", Holds, 793_375),
 ];
 
 /// The suites by name.

@@ -53,7 +53,6 @@ pub enum Protection {
     Order,
     Stable,
     Step7,
-    Recheck,
     FrozenMeta,
     AtomicSnapshot,
     Incarnation,
@@ -68,7 +67,7 @@ pub enum Protection {
 }
 
 /// Every protection, in the order of the enum.
-pub const PROTECTIONS: [Word; 20] = [
+pub const PROTECTIONS: [Word; 19] = [
     word("recycle_error", "recycle before the next transaction after a transport error", "lane.rs"),
     word("recycle_abort", "recycle after every abort", "lane.rs"),
     word("verify", "the broker asks the coordinator before it opens a transaction on a partition", "broker.rs"),
@@ -77,10 +76,9 @@ pub const PROTECTIONS: [Word; 20] = [
     word("order", "RECOVER 3 comes after RECOVER 2", "recover.rs"),
     word("stable", "RECOVER 2 reads no offsets while some are pending", "recover.rs"),
     word("step7", "RECOVER 7 compares checkpoint and committed offsets", "recover.rs"),
-    word("recheck", "RECOVER 7 reads the committed offsets again before it halts", "recover.rs"),
-    word("frozen_meta", "OFFSETS uses the metadata of the seal, never newer", "lane.rs"),
+    word("frozen_meta", "OFFSETS uses the metadata of the seal, never newer", "network.rs"),
     word("atomic_snapshot", "owned tasks and metadata come out of one snapshot", "lane.rs"),
-    word("incarnation", "snapshot, memory and values go together only under the same assignment number", "recycle.rs"),
+    word("incarnation", "snapshot, memory and values go together only under the same assignment number", "lane.rs"),
     word("filter_lost", "values of lost tasks are left out when the rest is sent again", "recycle.rs"),
     word("unknown_recovers", "an unknown outcome drops memory and recovers; nothing is sent again", "lane.rs"),
     word("unknown_commits", "an unknown outcome is not taken for committed", "lane.rs"),
@@ -104,12 +102,15 @@ pub enum Extra {
     FenceLiving,
     FenceNamed,
     LateInit,
+    InitAll,
+    InitOwner,
+    HaltAtOnce,
     NoTimeouts,
     NoRestart,
 }
 
 /// Every extra, in the order of the enum.
-pub const EXTRAS: [Word; 7] = [
+pub const EXTRAS: [Word; 10] = [
     word("dynamic", "members without an instance id", "broker.rs"),
     word(
         "fence_owner",
@@ -119,6 +120,9 @@ pub const EXTRAS: [Word; 7] = [
     word("fence_living", "the same without asking the group: never ends, stops at the log's room", "recover.rs"),
     word("fence_named", "the same, with the id from the last committed checkpoint", "recover.rs"),
     word("late_init", "the fencing request itself may come late", "recover.rs"),
+    word("init_all", "at its first assignment, empty or not, an instance initialises all its lanes", "group.rs"),
+    word("init_owner", "the same, at its first assignment that names a task", "group.rs"),
+    word("halt_at_once", "RECOVER 7 halts without its second look", "recover.rs"),
     word("no_timeouts", "the broker never ends a dead owner's transaction", "network.rs"),
     word("no_restart", "an instance that died stays away", "process.rs"),
 ];

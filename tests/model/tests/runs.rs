@@ -25,6 +25,6 @@ fn more_tasks_lanes_instances() {
 }
 
 #[test]
-fn fencing_a_dead_owner_replaces_the_timeout() {
+fn without_timeouts_of_the_broker() {
     all_as_expected(&OWNER);
 }
