@@ -13,6 +13,8 @@ use xxhash_rust::xxh3::xxh3_128;
 const HEAD: usize = 64 * 1024;
 /// What the engine's own headers may take beside the reason.
 const OWN: usize = 1024;
+/// The longest reason, bytes.
+const REASON: usize = 1000;
 
 /// Appends the dead letter of `record`.
 pub(crate) fn write(
@@ -22,6 +24,7 @@ pub(crate) fn write(
     record: &Record<'_>,
     reason: &str,
 ) {
+    let reason = clip(reason);
     let originals = || record.headers.iter().filter(|(name, _)| !headers::of_dead_letter(name));
     let around: usize = originals().map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len)).sum();
     let key = record.key.map_or(0, <[u8]>::len);
@@ -48,6 +51,11 @@ pub(crate) fn write(
         let text = format!("xxh3={:032x} length={}", xxh3_128(bytes), bytes.len());
         outputs.push_header(headers::TRUNCATED, Some(text.as_bytes()));
     }
+}
+
+/// A reason may name a long filter; a header should be a line.
+fn clip(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON)]
 }
 
 /// One more than the attempt that the record says it was.

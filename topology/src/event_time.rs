@@ -15,8 +15,9 @@ pub(crate) fn read(datum: &Datum<'_>, path: &Path) -> Result<i64, Failure> {
     let ms = match datum {
         Datum::Null => return Err(Failure::new("time-missing", format!("{} is missing", place()))),
         Datum::Text(text) => {
-            let time: Timestamp =
-                text.parse().map_err(|_| Failure::new("time-unreadable", format!("{} is no RFC 3339 time", place())))?;
+            let time: Timestamp = text
+                .parse()
+                .map_err(|_| Failure::new("time-unreadable", format!("{} is no RFC 3339 time", place())))?;
             return Ok(floor_ms(time));
         }
         other => other.number().map_err(|e| Failure::new("time-unreadable", format!("{}: {e}", place())))?,

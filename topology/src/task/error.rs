@@ -8,13 +8,17 @@ use tidemill_state::{CodecError, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     /// A batch that does not belong here: drop it; the task is as it was.
-    #[error("task {task} stands at {position} under assignment {assignment} and was given {given}: seek, or recover it")]
+    #[error(
+        "task {task} stands at {position} under assignment {assignment} and was given {given}: seek, or recover it"
+    )]
     Refused { task: TaskId, position: i64, assignment: u64, given: String },
     /// The store failed: recover, unless the error says more.
     #[error("task {task}: {cause}")]
     Store { task: TaskId, cause: StoreError },
     /// Halt: a setting is the remedy.
-    #[error("state '{state}' of task {task} was '{was}' and is now '{now}': give the step a new name, or restore the old one")]
+    #[error(
+        "state '{state}' of task {task} was '{was}' and is now '{now}': give the step a new name, or restore the old one"
+    )]
     Shape { task: TaskId, state: String, was: String, now: String },
     /// Halt: entries of an earlier configuration do not fit an output of this one.
     #[error("task {task} cannot say what its state holds ({cause}): give the output its old format, or a wider one")]

@@ -23,7 +23,8 @@ impl Task {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Task, TaskError> {
         let id = stage.task(setup.partition);
-        if let Some(at) = checkpoint.and_then(|c| c.position(&id.topic, id.partition)).filter(|p| *p != setup.position) {
+        if let Some(at) = checkpoint.and_then(|c| c.position(&id.topic, id.partition)).filter(|p| *p != setup.position)
+        {
             return Err(TaskError::Position { task: id, checkpoint: at, position: setup.position });
         }
         let mut states = checkpoint.map_or(Vec::new(), |c| c.states.clone());

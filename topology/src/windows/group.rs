@@ -26,7 +26,10 @@ pub(crate) struct Group {
 pub(crate) enum Emit {
     Every,
     /// At most once each `updates` ms of wall time, and when a window closes if `last`.
-    Coalesced { updates: Option<i64>, last: bool },
+    Coalesced {
+        updates: Option<i64>,
+        last: bool,
+    },
 }
 
 /// What evaluation computed and nobody has written yet. Kept for its memory.
@@ -83,7 +86,10 @@ impl Group {
                     return Ok(());
                 }
                 event_time::check(start).and_then(|_| event_time::check(window.end_of(start))).ok_or_else(|| {
-                    Failure::new("time-unreadable", format!("step '{}': its window ends after the year 9999", self.name))
+                    Failure::new(
+                        "time-unreadable",
+                        format!("step '{}': its window ends after the year 9999", self.name),
+                    )
                 })?;
                 start
             }

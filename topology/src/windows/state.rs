@@ -75,7 +75,13 @@ impl GroupState {
     }
 
     /// Sets the values of an entry that [`GroupState::get`] has looked for, so it is in memory, there or not.
-    pub fn put(&mut self, store: &dyn StateStore, (start, key): (i64, &[u8]), values: &[Value], owes: bool) -> Result<(), StoreError> {
+    pub fn put(
+        &mut self,
+        store: &dyn StateStore,
+        (start, key): (i64, &[u8]),
+        values: &[Value],
+        owes: bool,
+    ) -> Result<(), StoreError> {
         let newly = match self.table.get_mut(store, start as u64, key)? {
             Some(cell) => {
                 cell.values.clear();

@@ -35,7 +35,8 @@ impl Draft {
         let mut stages = Vec::new();
         let mut outputs = Vec::new();
         for source in &self.sources {
-            let mut work = Building { steps: &mut steps, outputs: &self.outputs, groups: Vec::new(), written: Vec::new() };
+            let mut work =
+                Building { steps: &mut steps, outputs: &self.outputs, groups: Vec::new(), written: Vec::new() };
             let root = work.node(&source.name, Vec::new(), mistakes);
             let (groups, written) = (work.groups, work.written);
             let input: Arc<str> = source.topic.as_str().into();
@@ -121,9 +122,8 @@ impl Draft {
                 }
             }
         }
-        let read = |name: &str| {
-            self.steps.iter().any(|s| s.from == name) || self.outputs.iter().any(|o| o.from == name)
-        };
+        let read =
+            |name: &str| self.steps.iter().any(|s| s.from == name) || self.outputs.iter().any(|o| o.from == name);
         for source in self.sources.iter().filter(|s| !read(&s.name)) {
             mistakes.add(source.at, format!("source '{}' leads nowhere; add a step or an output from it", source.name));
         }
@@ -136,14 +136,17 @@ impl Draft {
     fn check_topics(&self, mistakes: &mut Mistakes) {
         for output in &self.outputs {
             if *output.topic == *self.dead_letters.topic {
-                mistakes.add(output.at, format!("output '{}' is the topic of dead letters; name another", output.topic));
+                mistakes
+                    .add(output.at, format!("output '{}' is the topic of dead letters; name another", output.topic));
             }
             let mut reached = BTreeSet::from([output.topic.as_str()]);
             loop {
                 let more: Vec<&str> = self
                     .outputs
                     .iter()
-                    .filter(|o| self.input_of(&o.from).is_some_and(|t| reached.contains(t)) && !reached.contains(&*o.topic))
+                    .filter(|o| {
+                        self.input_of(&o.from).is_some_and(|t| reached.contains(t)) && !reached.contains(&*o.topic)
+                    })
                     .map(|o| o.topic.as_str())
                     .collect();
                 if more.is_empty() {
@@ -152,11 +155,17 @@ impl Draft {
                 reached.extend(more);
             }
             if self.input_of(&output.from).is_some_and(|topic| reached.contains(topic)) {
-                mistakes.add(output.at, format!("output '{}' feeds the topic that it is made from; name another", output.topic));
+                mistakes.add(
+                    output.at,
+                    format!("output '{}' feeds the topic that it is made from; name another", output.topic),
+                );
             }
         }
         if let Some(source) = self.sources.iter().find(|s| *s.topic == *self.dead_letters.topic) {
-            mistakes.add(source.at, format!("source '{}' reads the application's own dead letters; replay them instead", source.name));
+            mistakes.add(
+                source.at,
+                format!("source '{}' reads the application's own dead letters; replay them instead", source.name),
+            );
         }
     }
 

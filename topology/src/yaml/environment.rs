@@ -80,7 +80,9 @@ fn value_of(inside: &str, env: &mut dyn FnMut(&str) -> Option<String>) -> Result
         Some(value) => value,
         None => match default {
             Some(default) => default.to_owned(),
-            None => return Err(format!("environment variable {name} is not set; set it, or write ${{{name}:-default}}")),
+            None => {
+                return Err(format!("environment variable {name} is not set; set it, or write ${{{name}:-default}}"));
+            }
         },
     };
     match value.contains(['\n', '\r']) {

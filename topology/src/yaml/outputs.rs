@@ -85,10 +85,8 @@ impl Output {
     pub fn rows(&self, windowed: bool, aggregates: &[Aggregate], mistakes: &mut Mistakes) -> Option<RowOutput> {
         let key = match self.key {
             Some((at, KeyForm::Plain(format))) if windowed => {
-                let text = format!(
-                    "output '{}': key_format {format} would hide the window; write json or text",
-                    self.topic
-                );
+                let text =
+                    format!("output '{}': key_format {format} would hide the window; write json or text", self.topic);
                 mistakes.add(at, text);
                 return None;
             }
@@ -98,7 +96,10 @@ impl Output {
         let indexes = self.indexes(aggregates, mistakes)?;
         let value = match (self.format, &indexes[..]) {
             (None | Some((_, Format::Json)), _) => ValueForm::Json(
-                indexes.iter().map(|&i| (i, serde_json::Value::from(aggregates[i].name.as_str()).to_string())).collect(),
+                indexes
+                    .iter()
+                    .map(|&i| (i, serde_json::Value::from(aggregates[i].name.as_str()).to_string()))
+                    .collect(),
             ),
             (Some((at, Format::Bytes)), _) => {
                 mistakes.add(at, format!("output '{}': a number has no form as bytes; write string", self.topic));

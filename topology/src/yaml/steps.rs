@@ -136,7 +136,10 @@ fn aggregates(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<Vec<A
     let mut all = Vec::new();
     for (key, node) in entries {
         if ["window", "key", "result"].contains(&key.name.as_str()) {
-            mistakes.add(key.at, format!("aggregate '{}' of {place} has a name that every result has; name it otherwise", key.name));
+            mistakes.add(
+                key.at,
+                format!("aggregate '{}' of {place} has a name that every result has; name it otherwise", key.name),
+            );
         }
         let function = scalar(node, &format!("aggregate '{}' of {place}", key.name), function, mistakes);
         all.push(function.map(|function| Aggregate { name: key.name.clone(), function }));

@@ -98,7 +98,9 @@ fn with_steps(steps: &[(&str, &str)]) -> Arc<Topology> {
     let list = |line: &dyn Fn(&str, &str) -> String| steps.iter().map(|(n, a)| line(n, a)).collect::<String>();
     topology(&format!(
         "sources:\n  events: {{ topic: in, key_format: string }}\nsteps:\n{}outputs:\n{}",
-        list(&|n, a| format!("  {n}: {{ from: events, group_by: record.key, aggregate: {{ v: {a} }}, emit: every }}\n")),
+        list(&|n, a| format!(
+            "  {n}: {{ from: events, group_by: record.key, aggregate: {{ v: {a} }}, emit: every }}\n"
+        )),
         list(&|n, _| format!("  out-{n}: {{ from: {n} }}\n")),
     ))
 }

@@ -11,7 +11,11 @@ fn every_record_speaks_at_once() {
     let rows = t.take("out");
     assert_eq!(
         rows.iter().map(short).collect::<Vec<_>>(),
-        ["a@2026-01-01T10:00 n=1 s=1.5 update", "b@2026-01-01T10:00 n=1 s=1 update", "a@2026-01-01T10:00 n=2 s=3.5 update"]
+        [
+            "a@2026-01-01T10:00 n=1 s=1.5 update",
+            "b@2026-01-01T10:00 n=1 s=1 update",
+            "a@2026-01-01T10:00 n=2 s=3.5 update"
+        ]
     );
     let first = &rows[0];
     assert_eq!(
@@ -32,7 +36,11 @@ fn a_final_is_said_once_at_the_end_and_the_grace() {
     feed(&mut t, &[("a", TEN + 1, "\"x\":2"), ("b", TEN + HOUR + 10 * MINUTE, "\"x\":7")]);
     t.run().unwrap();
     let rows = t.take("out");
-    assert_eq!(rows.iter().map(short).collect::<Vec<_>>(), ["a@2026-01-01T10:00 n=2 s=3 final"], "late within grace counts");
+    assert_eq!(
+        rows.iter().map(short).collect::<Vec<_>>(),
+        ["a@2026-01-01T10:00 n=2 s=3 final"],
+        "late within grace counts"
+    );
     assert_eq!(rows[0].timestamp, TEN + HOUR - 1, "not beyond its window");
     t.run().unwrap();
     t.restart().unwrap();
@@ -95,7 +103,11 @@ fn updates_coalesce_and_finals_are_the_last_word() {
     rows.sort();
     assert_eq!(
         rows,
-        ["a@2026-01-01T10:00 n=4 s=4 final", "b@2026-01-01T10:00 n=1 s=1 final", "c@2026-01-01T12:00 n=1 s=null update"],
+        [
+            "a@2026-01-01T10:00 n=4 s=4 final",
+            "b@2026-01-01T10:00 n=1 s=1 final",
+            "c@2026-01-01T12:00 n=1 s=null update"
+        ],
         "no update for a change that the final says"
     );
 }
@@ -125,7 +137,8 @@ fn updates_of_zero_go_with_every_seal_and_hurry_none() {
 
 #[test]
 fn windows_before_1970_begin_below_their_times() {
-    let mut t = Tester::new(grouping("window: { tumbling: 1h }", "n: count()", "{ final: true }", ", key_format: text"));
+    let mut t =
+        Tester::new(grouping("window: { tumbling: 1h }", "n: count()", "{ final: true }", ", key_format: text"));
     feed(&mut t, &[("a", -HOUR - 1, ""), ("a", -1, ""), ("a", 1, ""), ("a", 2 * HOUR, "")]);
     t.run().unwrap();
     let keys: Vec<String> = t.take("out").iter().map(Message::key_text).collect();
@@ -154,7 +167,10 @@ fn a_window_of_many_keys_closes_in_slices_over_restarts() {
 #[test]
 fn a_running_aggregate_lives_for_ever_and_has_no_window() {
     let mut t = Tester::new(grouping("", "n: count(), s: sum(x), lo: min(x), hi: max(x)", "{ updates: 0s }", ""));
-    feed(&mut t, &[("a", TEN, "\"x\":3"), ("a", TEN + 99 * HOUR, "\"x\":-1"), ("a", TEN, "\"x\":null"), ("b", TEN, "")]);
+    feed(
+        &mut t,
+        &[("a", TEN, "\"x\":3"), ("a", TEN + 99 * HOUR, "\"x\":-1"), ("a", TEN, "\"x\":null"), ("b", TEN, "")],
+    );
     t.run().unwrap();
     let rows = t.take("out");
     assert_eq!(rows[0].value_text(), r#"{"key":"a","n":3,"s":2,"lo":-1,"hi":3,"result":"update"}"#);
