@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_state::{MemoryStore, RocksOptions, RocksStore, StateStore, StoreError};
+use tidemill_state::{Changes, MemoryStore, Meta, RocksOptions, RocksStore, StateStore, StoreError};
 use tidemill_topology::{Start, TaskId};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -146,6 +146,10 @@ impl Log {
         }
         let rebuild = RocksStore::rebuild(place.folder, place.options).map_err(store_fault)?;
         let (checkpoint, records) = read(rebuild.store())?;
+        if records == 0 {
+            let nothing = Meta { checkpoint: Vec::new(), position: span.from, append_time: 0 };
+            rebuild.store().apply(&Changes::new(), &nothing).map_err(store_fault)?;
+        }
         let store = rebuild.finish().map_err(store_fault)?;
         Ok((Arc::new(store), Answer::Rolled { checkpoint, records }))
     }
@@ -194,7 +198,8 @@ fn open_store(place: &Place<'_>, opened: &mut Option<Arc<RocksStore>>) -> Result
     }
     let store = opened.as_ref().expect("opened above");
     match store.meta() {
-        Ok(meta) => Ok(Answer::Store(meta)),
+        // A store that was made from an empty changelog has a position, but never had a transaction.
+        Ok(meta) => Ok(Answer::Store(meta.filter(|m| !m.checkpoint.is_empty()))),
         Err(e) if e.is_corrupt() => Ok(Answer::Corrupt(e.to_string())),
         Err(e) => Err(store_fault(e)),
     }
