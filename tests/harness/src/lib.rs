@@ -2,4 +2,9 @@
 //! tests and benchmarks. Invariant: everything it starts ends with its owner.
 
 pub mod cluster;
+pub mod feed;
+pub mod oracle;
+pub mod process;
 pub mod proxy;
+pub mod rng;
+pub mod verdict;
