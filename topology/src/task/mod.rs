@@ -75,7 +75,8 @@ impl Task {
         self.counts
     }
 
-    /// Highest accepted event time, ms since 1970; `i64::MIN` before the first.
+    /// Highest accepted event time, ms since 1970; `i64::MIN` before the first. Accepted is what is no dead letter: a
+    /// record that every branch filtered out moves time too, so windows close although few records pass.
     pub fn stream_time(&self) -> i64 {
         self.stream_time
     }

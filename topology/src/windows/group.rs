@@ -12,6 +12,7 @@ use crate::operators::Pass;
 use crate::view::View;
 use std::sync::Arc;
 
+/// A step that groups by the record key. Keys are compared as bytes, whatever their format says of them.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub name: Arc<str>,

@@ -39,98 +39,96 @@ fn a_good_file_has_defaults() {
     assert_eq!(loaded.topology.outputs.len(), 2);
 }
 
-/// Each line: what is replaced in the good file, by what, and the line that it brings.
+/// What is replaced in the good file, by what, and a line that it brings.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "key_format:",
+        "key_fromat:",
+        "t.yaml:4:24: unknown key 'key_fromat' in source 'events'; did you mean 'key_format'?",
+    ),
+    ("time: at", "form: at", "t.yaml:4:44: unknown key 'form' in source 'events'; did you mean 'format'?"),
+    ("app: t", "app: T", "t.yaml:1:6: 'app' in the topology is 'T'; use 1 to 100 of a-z, 0-9, '.', '_' and '-'"),
+    ("app: t", "ap: t", "t.yaml:1:1: the topology lacks 'app'; add it"),
+    ("app: t", "ap: t", "t.yaml:1:1: unknown key 'ap' in the topology; did you mean 'app'?"),
+    (
+        "key_format: string",
+        "key_format: strnig",
+        "t.yaml:4:36: 'key_format' in source 'events' is 'strnig', no format; did you mean 'string'?",
+    ),
+    (
+        "grace: 10m",
+        "grace: ten",
+        "t.yaml:13:36: 'grace' in the window of step 'hourly' is 'ten', no duration; write a whole number with ms, s, m, h or d",
+    ),
+    (
+        "from: big\n    group",
+        "from: bgi\n    group",
+        "t.yaml:11:11: step 'hourly' is from 'bgi', which there is not; did you mean 'big'?",
+    ),
+    (
+        "count()",
+        "cuont()",
+        "t.yaml:14:21: aggregate 'n' of step 'hourly' is 'cuont()'; known are count(), sum(x), min(x) and max(x); did you mean 'count'?",
+    ),
+    (
+        "sum(amount)",
+        "sum()",
+        "t.yaml:14:37: aggregate 'total' of step 'hourly' is 'sum()', without a field; write sum(x)",
+    ),
+    (
+        "sum(amount)",
+        "sum(record.vlaue)",
+        "t.yaml:14:37: aggregate 'total' of step 'hourly' names record.vlaue, which there is not; did you mean 'value'?",
+    ),
+    (
+        "{ updates: 5s, final: true }",
+        "often",
+        "t.yaml:15:11: 'emit' in step 'hourly' is 'often'; write every, or { updates: 5s, final: true }",
+    ),
+    (
+        "{ from: hourly }",
+        "{ from: hourly, fields: [m] }",
+        "t.yaml:18:35: output 'hours': 'hourly' has no field 'm'; did you mean 'n'?",
+    ),
+    (
+        "{ from: hourly }",
+        "{ from: hourly, key_format: int64 }",
+        "t.yaml:18:38: output 'hours': key_format int64 would hide the window; write json or text",
+    ),
+    (
+        "{ from: hourly }",
+        "{ from: hourly, format: int64 }",
+        "t.yaml:18:34: output 'hours': format int64 holds one number; name it, as fields: [n]",
+    ),
+    (
+        "{ from: big }",
+        "{ from: big, format: json }",
+        "t.yaml:17:32: output 'copied' copies records of 'big' as they are; remove 'format'",
+    ),
+    ("  copied:", "  in:", "t.yaml:17:3: output 'in' feeds the topic that it is made from; name another"),
+    ("  hours: { from: hourly }", "", "t.yaml:10:3: step 'hourly' leads nowhere; add an output from it"),
+    ("${B:-localhost:9092}", "${B}", "t.yaml:2:20: environment variable B is not set; set it, or write ${B:-default}"),
+    (
+        "{ topic: in, key_format: string, time: at }",
+        "in",
+        "t.yaml:4:11: source 'events' is a scalar; write a map of keys",
+    ),
+    (
+        "group_by: record.key",
+        "group_by: user",
+        "t.yaml:12:15: 'group_by' in step 'hourly' is 'user'; only record.key can be grouped by, so key the topic by it",
+    ),
+    (
+        "kafka: {",
+        "lanes: none\nkafka: {",
+        "t.yaml:2:8: 'lanes' in the topology is 'none'; write a whole number of 1 or more",
+    ),
+];
+
 #[test]
 fn mistakes_have_a_place_and_a_remedy() {
     let mut missing = Vec::new();
-    for (from, to, want) in [
-        (
-            "key_format:",
-            "key_fromat:",
-            "t.yaml:4:24: unknown key 'key_fromat' in source 'events'; did you mean 'key_format'?",
-        ),
-        ("time: at", "form: at", "t.yaml:4:44: unknown key 'form' in source 'events'; did you mean 'format'?"),
-        ("app: t", "app: T", "t.yaml:1:6: 'app' in the topology is 'T'; use 1 to 100 of a-z, 0-9, '.', '_' and '-'"),
-        ("app: t", "ap: t", "t.yaml:1:1: the topology lacks 'app'; add it"),
-        ("app: t", "ap: t", "t.yaml:1:1: unknown key 'ap' in the topology; did you mean 'app'?"),
-        (
-            "key_format: string",
-            "key_format: strnig",
-            "t.yaml:4:36: 'key_format' in source 'events' is 'strnig', no format; did you mean 'string'?",
-        ),
-        (
-            "grace: 10m",
-            "grace: ten",
-            "t.yaml:13:36: 'grace' in the window of step 'hourly' is 'ten', no duration; write a whole number with ms, s, m, h or d",
-        ),
-        (
-            "from: big\n    group",
-            "from: bgi\n    group",
-            "t.yaml:11:11: step 'hourly' is from 'bgi', which there is not; did you mean 'big'?",
-        ),
-        (
-            "count()",
-            "cuont()",
-            "t.yaml:14:21: aggregate 'n' of step 'hourly' is 'cuont()'; known are count(), sum(x), min(x) and max(x); did you mean 'count'?",
-        ),
-        (
-            "sum(amount)",
-            "sum()",
-            "t.yaml:14:37: aggregate 'total' of step 'hourly' is 'sum()', without a field; write sum(x)",
-        ),
-        (
-            "sum(amount)",
-            "sum(record.vlaue)",
-            "t.yaml:14:37: aggregate 'total' of step 'hourly' names record.vlaue, which there is not; did you mean 'value'?",
-        ),
-        (
-            "{ updates: 5s, final: true }",
-            "often",
-            "t.yaml:15:11: 'emit' in step 'hourly' is 'often'; write every, or { updates: 5s, final: true }",
-        ),
-        (
-            "{ from: hourly }",
-            "{ from: hourly, fields: [m] }",
-            "t.yaml:18:35: output 'hours': 'hourly' has no field 'm'; did you mean 'n'?",
-        ),
-        (
-            "{ from: hourly }",
-            "{ from: hourly, key_format: int64 }",
-            "t.yaml:18:38: output 'hours': key_format int64 would hide the window; write json or text",
-        ),
-        (
-            "{ from: hourly }",
-            "{ from: hourly, format: int64 }",
-            "t.yaml:18:34: output 'hours': format int64 holds one number; name it, as fields: [n]",
-        ),
-        (
-            "{ from: big }",
-            "{ from: big, format: json }",
-            "t.yaml:17:32: output 'copied' copies records of 'big' as they are; remove 'format'",
-        ),
-        ("  copied:", "  in:", "t.yaml:17:3: output 'in' feeds the topic that it is made from; name another"),
-        ("  hours: { from: hourly }", "", "t.yaml:10:3: step 'hourly' leads nowhere; add an output from it"),
-        (
-            "${B:-localhost:9092}",
-            "${B}",
-            "t.yaml:2:20: environment variable B is not set; set it, or write ${B:-default}",
-        ),
-        (
-            "{ topic: in, key_format: string, time: at }",
-            "in",
-            "t.yaml:4:11: source 'events' is a scalar; write a map of keys",
-        ),
-        (
-            "group_by: record.key",
-            "group_by: user",
-            "t.yaml:12:15: 'group_by' in step 'hourly' is 'user'; only record.key can be grouped by, so key the topic by it",
-        ),
-        (
-            "kafka: {",
-            "lanes: none\nkafka: {",
-            "t.yaml:2:8: 'lanes' in the topology is 'none'; write a whole number of 1 or more",
-        ),
-    ] {
+    for (from, to, want) in MISTAKES {
         assert!(GOOD.contains(from), "{from}");
         let got = lines(&GOOD.replacen(from, to, 1));
         if !got.iter().any(|l| l == want) {

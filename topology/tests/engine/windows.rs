@@ -165,6 +165,32 @@ fn a_window_of_many_keys_closes_in_slices_over_restarts() {
 }
 
 #[test]
+fn a_window_that_closes_in_slices_says_no_update_in_between() {
+    let mut t = hourly("{ updates: 5s, final: true }");
+    for i in 0..10_005 {
+        t.feed("in", event(&format!("k{i:05}"), TEN, ""));
+    }
+    feed(&mut t, &[("z", TEN + 2 * HOUR, "")]);
+    t.run().unwrap();
+    let rows = said(&mut t);
+    assert_eq!(rows.len(), 10_006);
+    assert_eq!(rows.iter().filter(|r| r.ends_with("update")).count(), 1, "z alone: its window is open");
+}
+
+#[test]
+fn a_filtered_record_moves_stream_time_and_a_dead_one_does_not() {
+    let mut t = Tester::new(topology(
+        "sources:\n  events: { topic: in, key_format: string, time: at }\nsteps:\n  some: { from: events, do: [ { filter: \"x == 1\" } ] }\n  g: { from: some, group_by: record.key, window: { tumbling: 1h }, aggregate: { s: sum(y) }, emit: { final: true } }\noutputs:\n  out: { from: g }\n",
+    ));
+    feed(&mut t, &[("a", TEN, "\"x\":1"), ("a", TEN + 9 * HOUR, "\"x\":1,\"y\":\"text\"")]);
+    t.run().unwrap();
+    assert_eq!((said(&mut t).len(), t.counts("in").dead), (0, 1));
+    feed(&mut t, &[("a", TEN + HOUR, "\"x\":2")]);
+    t.run().unwrap();
+    assert_eq!(said(&mut t), ["a@2026-01-01T10:00 s=null final"]);
+}
+
+#[test]
 fn a_running_aggregate_lives_for_ever_and_has_no_window() {
     let mut t = Tester::new(grouping("", "n: count(), s: sum(x), lo: min(x), hi: max(x)", "{ updates: 0s }", ""));
     feed(
