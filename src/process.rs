@@ -36,6 +36,12 @@ pub fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// A command whose output is cut (`| head`) ends quietly, as every Unix tool does.
+pub fn end_with_the_reader() {
+    // SAFETY: before any thread is started; the default action replaces Rust's ignoring.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Notes which batch this thread works on, for the panic hook.
 pub fn working_on(task: &TaskId, from: i64, next: i64) {
     WORK.with(|w| *w.borrow_mut() = Some((task.clone(), from, next)));

@@ -237,11 +237,10 @@ impl Handler<Adopt> for LaneActor {
         let pulse = Rc::new(Pulse::default());
         let actor = PartitionActor::new(*task, store, pulse.clone(), self.protections).start();
         let mailbox = actor.clone();
-        let sink = Box::new(move |batch| {
-            mailbox.try_send(Work(batch)).map_err(|e| match e {
-                SendError::Full(Work(batch)) => Some(batch),
-                SendError::Closed(_) => None,
-            })
+        let sink = Box::new(move |batch| match mailbox.try_send(Work(batch)) {
+            Ok(()) => Ok(()),
+            Err(SendError::Full(Work(batch))) => Err(Some(Box::new(batch))),
+            Err(SendError::Closed(_)) => Err(None),
         });
         self.tasks.insert(id.clone(), Held { actor, pulse });
         self.reader.start(Start { task: id, assignment, position, sink });

@@ -68,6 +68,9 @@ pub fn main() -> ExitCode {
     };
     tidemill_observability::start_logs();
     crate::process::abort_on_panic();
+    if !matches!(command, Command::Run(_)) {
+        crate::process::end_with_the_reader();
+    }
     let done = match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args, cli.output),

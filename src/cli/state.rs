@@ -77,17 +77,21 @@ fn folders<'a>(folder: &Path, loaded: &'a Loaded, only: Option<&str>) -> Result<
     Ok(found)
 }
 
-fn open(task: &Found<'_>) -> Result<(RocksStore, Meta, Checkpoint), Fault> {
+/// `None`: a store that has never had a transaction.
+fn open(task: &Found<'_>) -> Result<Option<(RocksStore, Meta, Checkpoint)>, Fault> {
     let failed = |e: &dyn std::fmt::Display| Fault::failed(format!("task {}: {e}", task.name));
     let store = RocksStore::open_read_only(&task.folder).map_err(|e| failed(&e))?;
     let meta = store.meta().map_err(|e| failed(&e))?;
-    let meta = meta.ok_or_else(|| failed(&"its store has never had a transaction; run the topology"))?;
+    let Some(meta) = meta.filter(|m| !m.checkpoint.is_empty()) else { return Ok(None) };
     let checkpoint = Checkpoint::decode(&meta.checkpoint).map_err(|e| failed(&e))?;
-    Ok((store, meta, checkpoint))
+    Ok(Some((store, meta, checkpoint)))
 }
 
 fn check(task: &Found<'_>, output: Output) -> Result<(), Fault> {
-    let (store, meta, checkpoint) = open(task)?;
+    let Some((store, meta, checkpoint)) = open(task)? else {
+        untouched(task, output);
+        return Ok(());
+    };
     let (mut entries, mut bytes, mut wrong) = (0u64, 0u64, None);
     each(task, &store, |key, value| {
         entries += 1;
@@ -113,8 +117,15 @@ fn check(task: &Found<'_>, output: Output) -> Result<(), Fault> {
     Ok(())
 }
 
+fn untouched(task: &Found<'_>, output: Output) {
+    match output {
+        Output::Json => println!("{}", json!({ "task": task.name, "entries": 0, "bytes": 0, "ok": true })),
+        Output::Table => println!("{}: sound; no transaction yet", task.name),
+    }
+}
+
 fn dump(task: &Found<'_>) -> Result<(), Fault> {
-    let (store, meta, checkpoint) = open(task)?;
+    let Some((store, meta, checkpoint)) = open(task)? else { return Ok(()) };
     let head = json!({ "task": task.name, "position": meta.position, "append_time": meta.append_time,
         "checkpoint": serde_json::to_value(&checkpoint).unwrap_or(Value::Null) });
     println!("{head}");

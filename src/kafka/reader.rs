@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -26,7 +27,7 @@ const READ_WAIT_MS: i32 = 5;
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A mailbox that is full gives the batch back; `None`: it is gone, and so is the task.
-pub type Full = Option<Batch>;
+pub type Full = Option<Box<Batch>>;
 
 /// Where a task's batches go, and from which offset on.
 pub struct Start {
@@ -98,11 +99,13 @@ pub struct Reader {
     commands: Receiver<Command>,
     events: Box<dyn Fn(Event) + Send>,
     snapshots: Arc<Snapshots>,
-    flows: BTreeMap<TaskId, Flow>,
-    /// The task of a message, by the address of its topic and its partition.
-    routes: HashMap<(usize, i32), TaskId>,
+    flows: Vec<Flow>,
+    /// The flow of a message, by the address of its topic and its partition; forgotten when the flows change.
+    routes: HashMap<(usize, i32), usize>,
     version: u64,
     quiet: bool,
+    /// The first assignment has been told, be it empty: every lane then settles what it left open.
+    joined: bool,
     protections: Protections,
 }
 
@@ -136,10 +139,11 @@ impl Reader {
             commands,
             events,
             snapshots,
-            flows: BTreeMap::new(),
+            flows: Vec::new(),
             routes: HashMap::new(),
             version: 0,
             quiet: false,
+            joined: false,
             protections,
         };
         Ok((reader, ReaderHandle(tell)))
@@ -190,7 +194,13 @@ impl Reader {
             return self.fatal(Fault::failed(format!("task {task}: seeking to offset {position} failed: {e}")));
         }
         let flow = Flow { task: task.clone(), assignment, at: position, building: None, held: VecDeque::new(), sink };
-        self.flows.insert(task, flow);
+        self.keep_flows(|f| f.task != flow.task);
+        self.flows.push(flow);
+    }
+
+    fn keep_flows(&mut self, keep: impl Fn(&Flow) -> bool) {
+        self.flows.retain(keep);
+        self.routes.clear();
     }
 
     /// Serves rebalances and errors; the queue of data is not touched.
@@ -212,12 +222,11 @@ impl Reader {
             self.publish();
         }
         if !revoked.is_empty() {
-            for (task, _) in &revoked {
-                self.flows.remove(task);
-            }
+            self.keep_flows(|f| !revoked.iter().any(|(task, _)| *task == f.task));
             (self.events)(Event::Revoked(revoked));
         }
-        if !assigned.is_empty() {
+        if !assigned.is_empty() || (served && !self.joined) {
+            self.joined = true;
             (self.events)(Event::Assigned(assigned));
         }
     }
@@ -271,12 +280,16 @@ impl Reader {
         let mut fault = None;
         self.queue.read(READ_WAIT_MS, |message| {
             let key = (message.topic_key(), message.partition());
-            if !routes.contains_key(&key) {
-                let topic = message.topic();
-                let Some(task) = flows.keys().find(|t| *t.topic == *topic && t.partition == key.1) else { return };
-                routes.insert(key, task.clone());
-            }
-            let Some(flow) = routes.get(&key).and_then(|task| flows.get_mut(task)) else { return };
+            let at = match routes.entry(key) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    let topic = message.topic();
+                    let of = |f: &Flow| *f.task.topic == *topic && f.task.partition == key.1;
+                    let Some(at) = flows.iter().position(of) else { return };
+                    *new.insert(at)
+                }
+            };
+            let flow = &mut flows[at];
             if let Err(e) = flow.take(&message) {
                 fault = Some(e);
             }
@@ -289,13 +302,13 @@ impl Reader {
 
     fn deliver_built(&mut self) {
         let mut full = TopicPartitionList::new();
-        for flow in self.flows.values_mut() {
+        for flow in self.flows.iter_mut() {
             let Some(mut batch) = flow.building.take() else { continue };
             batch.arrived = now();
             if !flow.held.is_empty() {
                 flow.held.push_back(batch);
             } else if let Err(Some(batch)) = (flow.sink)(batch) {
-                flow.held.push_back(batch);
+                flow.held.push_back(*batch);
                 full.add_partition(&flow.task.topic, flow.task.partition);
             }
         }
@@ -308,10 +321,10 @@ impl Reader {
 
     fn deliver_held(&mut self) {
         let mut free = TopicPartitionList::new();
-        for flow in self.flows.values_mut().filter(|f| !f.held.is_empty()) {
+        for flow in self.flows.iter_mut().filter(|f| !f.held.is_empty()) {
             while let Some(batch) = flow.held.pop_front() {
                 if let Err(Some(batch)) = (flow.sink)(batch) {
-                    flow.held.push_front(batch);
+                    flow.held.push_front(*batch);
                     break;
                 }
             }
@@ -327,7 +340,7 @@ impl Reader {
     }
 
     fn all_full(&self) -> bool {
-        !self.flows.is_empty() && self.flows.values().all(|f| !f.held.is_empty())
+        !self.flows.is_empty() && self.flows.iter().all(|f| !f.held.is_empty())
     }
 
     fn fatal(&mut self, fault: Fault) {
