@@ -30,8 +30,8 @@ test: setup ## everything that CI runs, against real Kafka and PostgreSQL
 	@for step in $(TEST_STEPS); do echo "== $$step"; $(MAKE) $$step; done
 
 scripts: ## the shell scripts parse, and shellcheck has nothing to say (where it is installed)
-	@for file in tests/stack/{setup,kafka-cluster,postgres,*.sh} .ci/run; do bash -n "$$file"; done
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,postgres,*.sh} .ci/run; \
+	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,*.sh} .ci/run; do bash -n "$$file"; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,*.sh} .ci/run; \
 	else echo "shellcheck is not installed: scripts were parsed, not linted"; fi
 
 fmt: ## formatting
