@@ -9,27 +9,28 @@ use crate::formats::Datum;
 use jiff::Timestamp;
 use std::io::Write;
 
+/// 0001-01-01T00:00:00Z, and a few hours before the year 10000: within what can be written with four digits of a year.
+const FIRST: i64 = -62_135_596_800_000;
+const LAST: i64 = 253_402_207_199_999;
+
 /// ms since 1970 that a datum says: a whole number of ms, or an RFC 3339 text.
 pub(crate) fn read(datum: &Datum<'_>, path: &Path) -> Result<i64, Failure> {
     let place = || format!("time field '{}'", path.join("."));
+    let unreadable = |what: &str| Failure::new("time-unreadable", format!("{} is {what}", place()));
     let ms = match datum {
         Datum::Null => return Err(Failure::new("time-missing", format!("{} is missing", place()))),
-        Datum::Text(text) => {
-            let time: Timestamp = text
-                .parse()
-                .map_err(|_| Failure::new("time-unreadable", format!("{} is no RFC 3339 time", place())))?;
-            return Ok(floor_ms(time));
+        Datum::Text(text) => text.parse().map(floor_ms).map_err(|_| unreadable("no RFC 3339 time"))?,
+        other => {
+            let number = other.number().map_err(|e| Failure::new("time-unreadable", format!("{}: {e}", place())))?;
+            number.and_then(|n| n.to_i64()).ok_or_else(|| unreadable("no whole number of ms"))?
         }
-        other => other.number().map_err(|e| Failure::new("time-unreadable", format!("{}: {e}", place())))?,
     };
-    let whole = ms.and_then(|n| n.to_i64());
-    let ms = whole.ok_or_else(|| Failure::new("time-unreadable", format!("{} is no whole number of ms", place())))?;
-    check(ms).ok_or_else(|| Failure::new("time-unreadable", format!("{} is outside of the years 0 to 9999", place())))
+    check(ms).ok_or_else(|| unreadable("outside of the years 1 to 9999"))
 }
 
 /// Whether a time can be written.
 pub(crate) fn check(ms: i64) -> Option<i64> {
-    Timestamp::from_millisecond(ms).ok().map(|_| ms)
+    (FIRST..=LAST).contains(&ms).then_some(ms)
 }
 
 fn floor_ms(time: Timestamp) -> i64 {
@@ -61,11 +62,16 @@ mod tests {
         assert_eq!(of("1970-01-01T02:00:00+02:00"), Ok(0));
         assert_eq!(of("1969-12-31T23:59:59.9995Z"), Ok(-1), "rounded down, not towards zero");
         assert_eq!(of("yesterday").unwrap_err().code, "time-unreadable");
+        assert_eq!(of("-000001-01-01T00:00:00Z").unwrap_err().code, "time-unreadable");
         assert_eq!(of("1970-01-01").unwrap_err().code, "time-unreadable");
         let path: Path = vec!["t".into()].into_boxed_slice();
         let number = |n: i64| read(&Datum::Number(crate::decimal::Decimal::from_i64(n)), &path);
         assert_eq!(number(-5), Ok(-5));
         assert!(number(i64::MAX).is_err());
+        for edge in [FIRST, LAST] {
+            assert!(Timestamp::from_millisecond(edge).is_ok(), "what is let in can be written");
+            assert_eq!(number(edge), Ok(edge));
+        }
         assert_eq!(read(&Datum::Null, &path).unwrap_err().code, "time-missing");
     }
 
