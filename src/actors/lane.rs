@@ -13,6 +13,7 @@ use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use tidemill_state::StateStore;
@@ -88,6 +89,8 @@ pub struct LaneActor {
     phase: Phase,
     last_seal: Instant,
     draining: bool,
+    /// What waits for the next seal is more than two transactions may carry: no more batches until it is sent.
+    full: Arc<AtomicBool>,
     totals: Totals,
 }
 
@@ -118,21 +121,27 @@ impl LaneActor {
             phase: Phase::Idle,
             last_seal: Instant::now(),
             draining: false,
+            full: Arc::default(),
             totals: Totals::default(),
         }
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.full.store(self.waiting_bytes() >= self.settings.bytes.saturating_mul(2), Ordering::Relaxed);
         if matches!(self.phase, Phase::Idle) && (self.draining || self.seal_is_due()) {
             self.seal(ctx);
         }
     }
 
     fn seal_is_due(&self) -> bool {
-        let pulses = || self.tasks.values().map(|t| &t.pulse);
         self.last_seal.elapsed() >= self.settings.interval
-            || pulses().any(|p| p.urgent.get())
-            || pulses().map(|p| p.bytes.get()).sum::<usize>() >= self.settings.bytes
+            || self.tasks.values().any(|t| t.pulse.urgent.get())
+            || self.waiting_bytes() >= self.settings.bytes
+    }
+
+    /// What a seal would carry now.
+    fn waiting_bytes(&self) -> usize {
+        self.tasks.values().map(|t| t.pulse.bytes.get()).sum()
     }
 
     /// SEAL: every task is asked, under the newest snapshot; those that moved hand their values over.
@@ -236,11 +245,16 @@ impl Handler<Adopt> for LaneActor {
         let (id, assignment, position) = (task.id().clone(), task.assignment(), task.position());
         let pulse = Rc::new(Pulse::default());
         let actor = PartitionActor::new(*task, store, pulse.clone(), self.protections).start();
-        let mailbox = actor.clone();
-        let sink = Box::new(move |batch| match mailbox.try_send(Work(batch)) {
-            Ok(()) => Ok(()),
-            Err(SendError::Full(Work(batch))) => Err(Some(Box::new(batch))),
-            Err(SendError::Closed(_)) => Err(None),
+        let (mailbox, full) = (actor.clone(), self.full.clone());
+        let sink = Box::new(move |batch| {
+            if full.load(Ordering::Relaxed) && mailbox.connected() {
+                return Err(Some(Box::new(batch)));
+            }
+            match mailbox.try_send(Work(batch)) {
+                Ok(()) => Ok(()),
+                Err(SendError::Full(Work(batch))) => Err(Some(Box::new(batch))),
+                Err(SendError::Closed(_)) => Err(None),
+            }
         });
         self.tasks.insert(id.clone(), Held { actor, pulse });
         self.reader.start(Start { task: id, assignment, position, sink });

@@ -80,6 +80,12 @@ impl ReaderHandle {
     }
 }
 
+/// What a partition may say instead of a record, and what stops the process.
+enum Trouble {
+    /// The next offset is not there.
+    Gap,
+}
+
 /// One partition of a running task.
 struct Flow {
     task: TaskId,
@@ -277,7 +283,7 @@ impl Reader {
 
     fn read(&mut self) {
         let (flows, routes) = (&mut self.flows, &mut self.routes);
-        let mut fault = None;
+        let mut gap = None;
         self.queue.read(READ_WAIT_MS, |message| {
             let key = (message.topic_key(), message.partition());
             let at = match routes.entry(key) {
@@ -290,14 +296,26 @@ impl Reader {
                 }
             };
             let flow = &mut flows[at];
-            if let Err(e) = flow.take(&message) {
-                fault = Some(e);
+            if let Err(Trouble::Gap) = flow.take(&message) {
+                gap = Some((flow.task.clone(), flow.at));
             }
         });
-        if let Some(fault) = fault {
-            self.fatal(fault);
+        if let Some((task, at)) = gap {
+            self.report_gap(&task, at);
         }
         self.deliver_built();
+    }
+
+    /// Records were deleted before they were read: never jumped over silently.
+    fn report_gap(&mut self, task: &TaskId, at: i64) {
+        let ends = self.consumer.fetch_watermarks(&task.topic, task.partition, SEEK_PATIENCE);
+        let range = match ends {
+            Ok((first, _)) if first > at => format!("offsets {at} to {} were deleted before they were read", first - 1),
+            Ok((_, end)) => format!("offset {at} is not in the topic, which ends at {end}"),
+            Err(e) => format!("offset {at} is gone ({e})"),
+        };
+        let remedy = "restore the topic, or start a new app on what is left";
+        self.fatal(Fault::failed(format!("task {task}: {range}; {remedy}")));
     }
 
     fn deliver_built(&mut self) {
@@ -350,7 +368,7 @@ impl Reader {
 }
 
 impl Flow {
-    fn take(&mut self, message: &Message<'_>) -> Result<(), Fault> {
+    fn take(&mut self, message: &Message<'_>) -> Result<(), Trouble> {
         match message.error() {
             None => self.record(message),
             Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
