@@ -378,12 +378,7 @@ impl Flow {
                 batch.at_end = true;
                 self.at = self.at.max(end);
             }
-            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) => {
-                let (task, at, text) = (&self.task, self.at, message.error_text());
-                let remedy =
-                    "records from here on were deleted before they were read; restore them, or start a new app";
-                return Err(Fault::failed(format!("task {task}: offset {at} is gone ({text}): {remedy}")));
-            }
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) => return Err(Trouble::Gap),
             Some(code) => {
                 tracing::warn!(task = %self.task, code = ?code, text = message.error_text(), "partition");
             }
