@@ -14,8 +14,8 @@
 mod sim;
 
 use sim::rng::Rng;
+use sim::run;
 use sim::world::{Shape, Violation, World};
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidemill::exactly_once::Protections;
 
@@ -30,19 +30,9 @@ fn world(seed: u64, protections: Protections) -> World {
     World::new(seed, shape, protections)
 }
 
-/// A panic of the protocol or of a task is a violation too.
-fn run(world: &mut World) -> Result<(), Violation> {
-    let caught = std::panic::catch_unwind(AssertUnwindSafe(|| world.run()));
-    caught.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).into()));
-        Err(Violation::new("panic", text.unwrap_or_default()))
-    })
-}
-
 #[test]
 fn thousands_of_seeds() {
-    let many = number("TIDEMILL_SEEDS").unwrap_or(4_000);
+    let many = number("TIDEMILL_SEEDS").unwrap_or(10_000);
     let (next, steps) = (AtomicU64::new(0), AtomicU64::new(0));
     let begun = std::time::Instant::now();
     let worker = || {

@@ -19,6 +19,8 @@ mod cycle;
 mod outcome;
 mod protections;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 pub use assignment::{Assignment, Member};
 pub use cycle::{Cycle, Step};

@@ -150,10 +150,18 @@ fn is_final(row: &Row) -> bool {
     row.1.as_ref().is_some_and(|v| String::from_utf8_lossy(v).contains("\"final\""))
 }
 
+fn text(bytes: Option<&[u8]>) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes.unwrap_or(b"-"))
+}
+
 fn differ(want: &[Row], got: &[Row]) -> String {
     let at = want.iter().zip(got).take_while(|(w, g)| w == g).count();
     let show = |rows: &[Row]| match rows.get(at) {
-        Some(r) => format!("{} @{} {:?}", String::from_utf8_lossy(r.1.as_deref().unwrap_or(b"-")), r.2, r.3),
+        Some(r) => {
+            let header = |(n, v): &(String, Option<Bytes>)| format!("{n}={}", text(v.as_deref()));
+            let headers: Vec<_> = r.3.iter().map(header).collect();
+            format!("{} @{} [{}]", text(r.1.as_deref()), r.2, headers.join(", "))
+        }
         None => "nothing".into(),
     };
     format!("at {at} want {} got {}", show(want), show(got))

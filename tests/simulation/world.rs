@@ -27,6 +27,15 @@ pub struct Shape {
     pub delete_retention_ms: i64,
     /// Faults of each kind, in the order of [`FAULTS`].
     pub faults: [usize; FAULTS.len()],
+    /// Kinds of step that come late, for every instance or for the first alone; none: as the seed says.
+    pub slow: &'static [(usize, Of)],
+}
+
+/// Whose steps of a kind are slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    All,
+    First,
 }
 
 /// The kinds of fault, each with a budget.
@@ -54,6 +63,7 @@ impl Shape {
             cache_bytes: if rng.once_in(2) { 0 } else { 1 << 20 },
             delete_retention_ms: if rng.once_in(6) { 3_000 } else { 86_400_000 },
             faults,
+            slow: &[],
         }
     }
 }
@@ -112,7 +122,7 @@ pub enum Step {
 const KINDS: usize = 32;
 
 impl Step {
-    fn kind(self) -> usize {
+    pub const fn kind(self) -> usize {
         match self {
             Step::Generation => 0,
             Step::Hear(_) => 1,
@@ -287,19 +297,29 @@ impl World {
         oracle::compare(self)
     }
 
-    /// A kind by its weight, then one of the kind: so that a rare kind is rare however many of it are possible.
+    /// Each enabled step by the weight of its kind: one seed has slow commits, another slow consumers.
     fn pick(&mut self) -> Step {
-        let weights = &self.weights;
-        let total: u32 = self.enabled.iter().map(|s| weights[s.kind()]).sum();
+        let total: u32 = self.enabled.iter().map(|s| self.weight(*s)).sum();
         let mut at = self.rng.below(total as usize) as u32;
         for s in &self.enabled {
-            let w = weights[s.kind()];
+            let w = self.weight(*s);
             if at < w {
                 return *s;
             }
             at -= w;
         }
         unreachable!("the weights add up")
+    }
+
+    /// With slow kinds all others are fast alike.
+    fn weight(&self, step: Step) -> u32 {
+        let kind = step.kind();
+        if self.shape.slow.is_empty() {
+            return self.weights[kind];
+        }
+        let first = matches!(step, Step::Recover(0, _) | Step::Close(0, _) | Step::Apply(0, _) | Step::Again(0, _));
+        let slow = self.shape.slow.iter().any(|(k, of)| *k == kind && (*of == Of::All || first));
+        if slow { 1 } else { 64 }
     }
 
     fn go(&mut self, step: Step) -> Result<(), Violation> {
