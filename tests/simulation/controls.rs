@@ -115,12 +115,21 @@ impl Control {
     }
 }
 
+/// The shape of a row of the table, to show one of its runs again.
+pub fn shape(row: usize, seed: u64) -> Shape {
+    CONTROLS.get(row).expect("TIDEMILL_CONTROL_ROW is a row of the controls").shape(seed)
+}
+
 #[test]
 fn every_protection_is_missed_when_it_is_gone() {
     let results: Vec<_> = CONTROLS.iter().map(Control::search).collect();
-    for r in &results {
+    for (row, r) in results.iter().enumerate() {
         let (Ok(line) | Err(line)) = r;
-        println!("{} {}", if r.is_ok() { "ok  " } else { "FAIL" }, line.chars().take(240).collect::<String>());
+        println!(
+            "{} row {row} {}",
+            if r.is_ok() { "ok  " } else { "FAIL" },
+            line.chars().take(240).collect::<String>()
+        );
     }
     assert!(results.iter().all(Result::is_ok), "a control did not find what it must");
 }
@@ -128,10 +137,12 @@ fn every_protection_is_missed_when_it_is_gone() {
 /// The same schedules with everything on: what a control finds is its protection's doing.
 #[test]
 fn with_everything_on_the_schedules_of_the_controls_hold() {
-    for c in CONTROLS {
+    for (row, c) in CONTROLS.iter().enumerate() {
         for seed in 0..300 {
             let outcome = run(&mut World::new(seed, c.shape(seed), Protections::all()));
-            assert!(outcome.is_ok(), "the schedules for {:?}, seed {seed}: {outcome:?}", c.removed);
+            let replay = format!("TIDEMILL_CONTROL_ROW={row} TIDEMILL_SEED={seed}");
+            let command = "cargo test --test simulation one_seed -- --nocapture";
+            assert!(outcome.is_ok(), "{outcome:?}\n    {replay} {command}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Invariant: a seed, a shape and the protections are a run, on every machine.
 
 pub mod broker;
-mod controls;
+pub mod controls;
 pub mod group;
 pub mod input;
 pub mod lane;

@@ -119,7 +119,7 @@ pub enum Step {
     TimeOutLiving(usize),
 }
 
-const KINDS: usize = 32;
+pub const KINDS: usize = 32;
 
 impl Step {
     pub const fn kind(self) -> usize {
@@ -179,6 +179,8 @@ pub struct World {
     pub steps: usize,
     pub digest: u64,
     pub trace: bool,
+    /// How often each kind of step was taken.
+    pub taken: [u64; KINDS],
     pub enabled: Vec<Step>,
 }
 
@@ -212,6 +214,7 @@ impl World {
             steps: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             trace: false,
+            taken: [0; KINDS],
             enabled: Vec::new(),
             rng,
             shape,
@@ -270,6 +273,7 @@ impl World {
     /// The step itself, with its line in the trace.
     pub fn carry_out(&mut self, step: Step) -> Result<(), Violation> {
         self.steps += 1;
+        self.taken[step.kind()] += 1;
         self.now += self.rng.within(0, 60);
         self.say(|| format!("{:5} {:7} {step:?}", self.steps, self.now - 1_800_000_000_000));
         for b in format!("{step:?}").bytes() {
