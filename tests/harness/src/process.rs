@@ -120,7 +120,9 @@ impl Process {
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().expect("a child can be waited for");
-            if let (Some(_), Some(reader)) = (self.status, self.reader.take()) {
+            if self.status.is_some()
+                && let Some(reader) = self.reader.take()
+            {
                 drop(reader.join());
             }
         }

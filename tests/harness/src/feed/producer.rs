@@ -59,6 +59,11 @@ impl Feeder {
         Feeder { pace, thread: Some(thread) }
     }
 
+    /// All was sent, or it failed: `finish` says which.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Sends the rest without a pace and waits for it.
     pub fn finish(mut self) -> Result<(), String> {
         self.pace.allow(u64::MAX);

@@ -45,6 +45,7 @@ impl Broker {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("group.id", group).set("isolation.level", isolation);
         config.set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("check.crcs", "true");
+        config.set("fetch.wait.max.ms", "50");
         config
     }
 

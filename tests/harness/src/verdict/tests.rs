@@ -3,11 +3,14 @@ use crate::feed::{Feed, Plan};
 use crate::oracle::{First, Second, Sums, WINDOW};
 use std::collections::HashMap;
 
+/// Key and value.
+type Bytes = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// A plain program that does what the topology says, to a list a topic. It decides nothing by the oracle but the sums.
 struct Outputs {
     first: First,
     second: Second,
-    originals: HashMap<(i32, i64), (Option<Vec<u8>>, Option<Vec<u8>>)>,
+    originals: HashMap<(i32, i64), Bytes>,
     kept: Vec<Row>,
     running: Vec<Row>,
     hourly: Vec<Row>,
