@@ -8,6 +8,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka_sys as sys;
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
+use std::time::{Duration, Instant};
 
 /// A queue to which partitions are forwarded, so that messages are read in batches and rebalance events are not.
 ///
@@ -15,10 +16,10 @@ use std::marker::PhantomData;
 /// "unassign everything", silently.
 pub struct DataQueue {
     queue: *mut sys::rd_kafka_queue_t,
-    messages: Vec<*mut sys::rd_kafka_message_t>,
+    batch: usize,
 }
 
-// SAFETY: librdkafka's queues are thread-safe; the vector is used only through `&mut self`.
+// SAFETY: librdkafka's queues are thread-safe.
 unsafe impl Send for DataQueue {}
 
 /// The address of a [`DataQueue`], for the assign callback. Valid as long as the reader, which owns both.
@@ -35,25 +36,37 @@ impl DataQueue {
     pub fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>, batch: usize) -> DataQueue {
         // SAFETY: the client outlives the call; the queue is destroyed in drop.
         let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
-        DataQueue { queue, messages: vec![std::ptr::null_mut(); batch] }
+        DataQueue { queue, batch }
     }
 
     pub fn reference(&self) -> QueueRef {
         QueueRef(self.queue)
     }
 
-    /// Reads what is there, waiting at most `timeout_ms` for a full batch; each message is freed after `each`.
+    /// Reads what comes within `timeout_ms`, at most a batch; each message is freed after `each`.
+    ///
+    /// One by one: librdkafka's batch read takes the event "end of partition" for a record at that offset and moves the
+    /// partition's position behind it (rd_kafka_q_serve_rkmessages, 2.12.1). The next pause, be it ours or that of a
+    /// rebalance, then goes on one record too far: a record lost, or an offset that does not exist.
     pub fn read(&mut self, timeout_ms: i32, mut each: impl FnMut(Message<'_>)) -> usize {
-        // SAFETY: the vector has room for as many pointers as its length says.
-        let n = unsafe {
-            sys::rd_kafka_consume_batch_queue(self.queue, timeout_ms, self.messages.as_mut_ptr(), self.messages.len())
-        };
-        let n = n.max(0) as usize;
-        for at in 0..n {
-            let raw = self.messages[at];
+        let until = Instant::now() + Duration::from_millis(timeout_ms.max(0) as u64);
+        let (mut n, mut left) = (0, timeout_ms);
+        while n < self.batch {
+            // SAFETY: the queue lives as long as this value.
+            let raw = unsafe { sys::rd_kafka_consume_queue(self.queue, left) };
+            if raw.is_null() {
+                if Instant::now() >= until {
+                    break;
+                }
+                left = 1;
+                continue;
+            }
+            // The clock is asked only when nothing waits.
+            left = 0;
             each(Message { raw, lives: PhantomData });
             // SAFETY: librdkafka gave us this message to own, and `each` could not keep it.
             unsafe { sys::rd_kafka_message_destroy(raw) };
+            n += 1;
         }
         n
     }
