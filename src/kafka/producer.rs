@@ -101,6 +101,8 @@ impl ClientContext for Watch {
             // The connection that the client began with makes room for the brokers that it found: no request of a
             // transaction ever went over it.
             "FAIL" if text.contains("/bootstrap") && text.contains("_DESTROY_BROKER") => {}
+            // The coordinator was found while its connection was being opened without an address: nothing was on it.
+            "FAIL" if text.contains("nodename change") && text.contains("in state TRY_CONNECT") => {}
             "ENDTXN" | "FAIL" | "REQTMOUT" => self.note_trouble(&format!("{facility}: {text}")),
             "ADDPARTS" | "ADDOFFSETS" if text.contains("CONCURRENT_TRANSACTIONS") => self.told().concurrent += 1,
             _ => {}
