@@ -202,3 +202,22 @@ fn the_example_loads_and_describes_itself() {
     assert_eq!(loaded.topology.stages.len(), 2);
     assert_eq!(loaded.settings.memory, Some(1 << 30));
 }
+
+#[test]
+fn a_scalar_is_the_text_that_was_written() {
+    let properties = "{ a.b: 007, c: 1.10, d: 1e3, e: no, f: 0x10, g: &pin 0123, h: *pin, i: ß, j: 1_000 }";
+    let text = GOOD.replace("9092}\"", &format!("9092}}\", properties: {properties}"));
+    let found = parse(&text, "t.yaml", &|_| None).unwrap().settings.properties;
+    let found: Vec<&str> = found.values().map(String::as_str).collect();
+    assert_eq!(found, ["007", "1.10", "1e3", "no", "0x10", "0123", "0123", "ß", "1_000"]);
+}
+
+#[test]
+fn names_that_old_yaml_takes_for_truth_values_are_names() {
+    for name in ["n", "y", "on", "off", "no", "yes"] {
+        let text = GOOD
+            .replace("n: count()", &format!("{name}: count()"))
+            .replace("{ from: hourly }", &format!("{{ from: hourly, fields: [{name}] }}"));
+        assert_eq!(lines(&text), [""; 0], "{name}");
+    }
+}

@@ -6,6 +6,7 @@
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use std::fmt;
+use std::ops::Range;
 
 /// Line and column, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -25,6 +26,9 @@ pub(super) enum What {
     Nothing,
     /// Any scalar, as a text.
     Scalar(String),
+    /// A scalar that YAML takes for a number or a truth value, and where it stands; [`parse`] makes it the text that was
+    /// written, for a key `1.10`, a password `007` and a field `n` mean what they say.
+    Typed(Range<usize>),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
 }
@@ -40,9 +44,21 @@ impl Node {
     pub fn kind(&self) -> &'static str {
         match self.what {
             What::Nothing => "nothing",
-            What::Scalar(_) => "a scalar",
+            What::Scalar(_) | What::Typed(_) => "a scalar",
             What::List(_) => "a list",
             What::Map(_) => "a map",
+        }
+    }
+
+    fn as_written(&mut self, text: &str) {
+        match &mut self.what {
+            What::Nothing | What::Scalar(_) => {}
+            What::Typed(place) => {
+                let written = text.get(place.clone()).unwrap_or_default();
+                self.what = What::Scalar(written.trim().to_owned());
+            }
+            What::List(nodes) => nodes.iter_mut().for_each(|n| n.as_written(text)),
+            What::Map(entries) => entries.iter_mut().for_each(|(_, n)| n.as_written(text)),
         }
     }
 }
@@ -53,17 +69,29 @@ fn at(location: serde_saphyr::Location) -> At {
 
 /// Parses one document; an error has its place and one line of text.
 pub(super) fn parse(text: &str) -> Result<Node, (At, String)> {
-    serde_saphyr::from_str::<Node>(text).map_err(|e| {
+    // YAML 1.1 takes `n`, `y`, `on` and `off` for truth values; here they are names.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let parsed = serde_saphyr::from_str_with_options::<Node>(text, options);
+    let mut root = parsed.map_err(|e| {
         let message = e.without_snippet().to_string();
         let line = message.lines().next().unwrap_or("not YAML").trim_start_matches("error: ").to_owned();
         (e.location().map(at).unwrap_or_default(), line)
-    })
+    })?;
+    root.as_written(text);
+    Ok(root)
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
         let node = Spanned::<What>::deserialize(deserializer)?;
-        Ok(Node { at: at(node.referenced), what: node.value })
+        let span = node.defined.span();
+        let start = span.byte_offset().unwrap_or_default() as usize;
+        let end = start + span.byte_len().unwrap_or_default() as usize;
+        let what = match node.value {
+            What::Typed(_) => What::Typed(start..end),
+            other => other,
+        };
+        Ok(Node { at: at(node.referenced), what })
     }
 }
 
@@ -90,28 +118,28 @@ impl<'de> Visitor<'de> for Any {
         Ok(What::Nothing)
     }
 
-    fn visit_bool<E: Error>(self, v: bool) -> Result<What, E> {
-        Ok(What::Scalar(v.to_string()))
+    fn visit_bool<E: Error>(self, _: bool) -> Result<What, E> {
+        Ok(What::Typed(0..0))
     }
 
-    fn visit_i64<E: Error>(self, v: i64) -> Result<What, E> {
-        Ok(What::Scalar(v.to_string()))
+    fn visit_i64<E: Error>(self, _: i64) -> Result<What, E> {
+        Ok(What::Typed(0..0))
     }
 
-    fn visit_u64<E: Error>(self, v: u64) -> Result<What, E> {
-        Ok(What::Scalar(v.to_string()))
+    fn visit_u64<E: Error>(self, _: u64) -> Result<What, E> {
+        Ok(What::Typed(0..0))
     }
 
-    fn visit_i128<E: Error>(self, v: i128) -> Result<What, E> {
-        Ok(What::Scalar(v.to_string()))
+    fn visit_i128<E: Error>(self, _: i128) -> Result<What, E> {
+        Ok(What::Typed(0..0))
     }
 
-    fn visit_u128<E: Error>(self, v: u128) -> Result<What, E> {
-        Ok(What::Scalar(v.to_string()))
+    fn visit_u128<E: Error>(self, _: u128) -> Result<What, E> {
+        Ok(What::Typed(0..0))
     }
 
-    fn visit_f64<E: Error>(self, v: f64) -> Result<What, E> {
-        Ok(What::Scalar(v.to_string()))
+    fn visit_f64<E: Error>(self, _: f64) -> Result<What, E> {
+        Ok(What::Typed(0..0))
     }
 
     fn visit_str<E: Error>(self, v: &str) -> Result<What, E> {
