@@ -109,7 +109,6 @@ impl Input {
             batch.push(r.offset, r.timestamp, Some(&r.key), Some(&r.value));
         }
         if self.records.last().is_none_or(|r| r.offset < batch.next) {
-            batch.at_end = true;
             batch.next = batch.next.max(self.end);
         }
     }

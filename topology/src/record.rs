@@ -21,8 +21,6 @@ pub struct Batch {
     pub next: i64,
     /// Wall clock at arrival, ms since 1970.
     pub arrived: i64,
-    /// The end of the partition had been reached when it was read.
-    pub at_end: bool,
     buf: Vec<u8>,
     slots: Vec<Slot>,
     headers: Vec<HeaderSlot>,
@@ -71,7 +69,6 @@ impl Batch {
             from,
             next: from,
             arrived: 0,
-            at_end: false,
             buf: Vec::new(),
             slots: Vec::new(),
             headers: Vec::new(),
