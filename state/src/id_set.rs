@@ -6,10 +6,10 @@ use crate::{
     Changes, StateId, StateStore, StoreError,
     buckets::Dead,
     codec::{self, CodecError},
+    ids::Ids,
     keys,
 };
-use foldhash::fast::RandomState;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Version of a segment's value: `[version][bytes of a fingerprint: 16 or 8][fingerprints, big-endian]`.
 const VERSION: u8 = 1;
@@ -63,15 +63,15 @@ pub struct IdSet {
 }
 
 struct Bucket {
-    ids: Ids,
+    ids: Prints,
     /// In the set, in no segment yet.
     fresh: Vec<u128>,
     segments: Vec<Segment>,
 }
 
-enum Ids {
-    Wide(HashSet<u128, RandomState>),
-    Narrow(HashSet<u64, RandomState>),
+enum Prints {
+    Wide(Ids<u128>),
+    Narrow(Ids<u64>),
 }
 
 /// Names a segment within its bucket: the seal that wrote it, and which part of what that seal had to say.
@@ -156,7 +156,7 @@ impl IdSet {
 
     /// An estimate of the memory held, in bytes.
     pub fn bytes(&self) -> usize {
-        let of = |b: &Bucket| b.ids.capacity() * (self.shape.width.bytes() + 1) + b.fresh.capacity() * 16;
+        let of = |b: &Bucket| b.ids.bytes() + b.fresh.capacity() * 16;
         self.buckets.values().map(of).sum()
     }
 
@@ -252,39 +252,39 @@ impl IdSet {
 impl Bucket {
     fn new(width: Width) -> Bucket {
         let ids = match width {
-            Width::Wide => Ids::Wide(HashSet::default()),
-            Width::Narrow => Ids::Narrow(HashSet::default()),
+            Width::Wide => Prints::Wide(Ids::new()),
+            Width::Narrow => Prints::Narrow(Ids::new()),
         };
         Bucket { ids, fresh: Vec::new(), segments: Vec::new() }
     }
 }
 
-impl Ids {
+impl Prints {
     fn insert(&mut self, fingerprint: u128) -> bool {
         match self {
-            Ids::Wide(ids) => ids.insert(fingerprint),
-            Ids::Narrow(ids) => ids.insert(low(fingerprint)),
+            Prints::Wide(ids) => ids.insert(fingerprint),
+            Prints::Narrow(ids) => ids.insert(low(fingerprint)),
         }
     }
 
     fn contains(&self, fingerprint: u128) -> bool {
         match self {
-            Ids::Wide(ids) => ids.contains(&fingerprint),
-            Ids::Narrow(ids) => ids.contains(&low(fingerprint)),
+            Prints::Wide(ids) => ids.contains(fingerprint),
+            Prints::Narrow(ids) => ids.contains(low(fingerprint)),
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            Ids::Wide(ids) => ids.len(),
-            Ids::Narrow(ids) => ids.len(),
+            Prints::Wide(ids) => ids.len(),
+            Prints::Narrow(ids) => ids.len(),
         }
     }
 
-    fn capacity(&self) -> usize {
+    fn bytes(&self) -> usize {
         match self {
-            Ids::Wide(ids) => ids.capacity(),
-            Ids::Narrow(ids) => ids.capacity(),
+            Prints::Wide(ids) => ids.bytes(),
+            Prints::Narrow(ids) => ids.bytes(),
         }
     }
 }
@@ -327,7 +327,7 @@ fn pack(width: Width, ids: &[u128], out: &mut Vec<u8>) {
     }
 }
 
-fn unpack(width: Width, version: u8, body: &[u8], into: &mut Ids) -> Result<(), CodecError> {
+fn unpack(width: Width, version: u8, body: &[u8], into: &mut Prints) -> Result<(), CodecError> {
     let malformed = |cause: String| CodecError::Malformed { version, cause };
     let (&stored, packed) = body.split_first().ok_or_else(|| malformed("no width".into()))?;
     if stored as usize != width.bytes() {

@@ -31,6 +31,7 @@ mod buckets;
 mod changes;
 mod error;
 mod id_set;
+mod ids;
 mod memory;
 mod rebuild;
 mod rocks;
