@@ -10,8 +10,9 @@ use crate::{
     store::{Meta, StateStore},
 };
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
-    LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, ErrorKind, LogLevel, LruCacheOptions, MemtableFactory, Options, ReadOptions, WriteBatch,
+    WriteBufferManager, WriteOptions,
 };
 use std::path::{Path, PathBuf};
 
@@ -20,9 +21,13 @@ const META_KEY: &[u8] = b"meta";
 const META_VERSION: u8 = 1;
 
 /// A memtable. What is in memtables lies in the log as well and is read again at an open, so this bounds its time.
-const MEMTABLE: usize = 8 << 20;
+const MEMTABLE: usize = 4 << 20;
+/// One part of a filter or an index.
+const METADATA: usize = 8 << 10;
 /// The same bound over both column families.
-const WAL: u64 = 16 << 20;
+const WAL: u64 = 8 << 20;
+/// A memtable of a rebuild: nothing is read again, and long sorted runs are merged less often.
+const FILLING: usize = 32 << 20;
 
 /// The settings of all stores of a process: one block cache and one bound on memtables, which a clone shares.
 #[derive(Clone)]
@@ -35,14 +40,22 @@ impl RocksOptions {
     /// Stores that together hold about `budget_bytes` of memory: blocks, indexes, filters, and at most half of it
     /// memtables.
     pub fn new(budget_bytes: usize) -> RocksOptions {
-        let cache = Cache::new_lru_cache(budget_bytes);
+        let mut shape = LruCacheOptions::default();
+        shape.set_capacity(budget_bytes);
+        // Few shards: a block larger than one is never kept, and no more threads read at a time than there are lanes.
+        shape.set_num_shard_bits(2);
+        let cache = Cache::new_lru_cache_opts(&shape);
         // It never stalls a write: an apply waits for nobody, and a full budget flushes early instead.
         let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(budget_bytes / 2, false, cache.clone());
         RocksOptions { cache, memtables }
     }
 
     fn database(&self) -> Options {
-        let mut o = Options::default();
+        // What an open reads back from the WAL stays in memory and in the WAL: writing and syncing a table file of it
+        // took most of an open after a kill. Named by a string, for the crate has no call of its own for it.
+        let mut o = Options::default()
+            .get_options_from_string("avoid_flush_during_recovery=true")
+            .expect("an option of the RocksDB that this crate is pinned to");
         o.create_if_missing(true);
         o.create_missing_column_families(true);
         o.set_write_buffer_manager(&self.memtables);
@@ -63,20 +76,33 @@ impl RocksOptions {
         o
     }
 
-    fn entries(&self) -> Options {
+    fn entries(&self, mode: Mode) -> Options {
         let mut blocks = BlockBasedOptions::default();
         blocks.set_block_cache(&self.cache);
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        // Full filters on every level: most reads that come here ask for a key that does not exist.
+        // Filters on every level: most reads that come here ask for a key that does not exist. In parts, like the index:
+        // the filter of a whole file is megabytes, which an open reads through and a small cache reads at every get.
         blocks.set_bloom_filter(10.0, false);
+        blocks.set_partition_filters(true);
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_metadata_block_size(METADATA);
+        blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_format_version(6);
         let mut o = Options::default();
         o.set_block_based_table_factory(&blocks);
-        o.set_write_buffer_size(MEMTABLE);
-        o.set_max_write_buffer_number(3);
         o.set_compression_type(DBCompressionType::Lz4);
+        if mode == Mode::Filling {
+            // Appended, and sorted once at the flush: a rebuild only writes.
+            o.set_memtable_factory(MemtableFactory::Vector);
+            o.set_write_buffer_size(FILLING);
+        } else {
+            o.set_write_buffer_size(MEMTABLE);
+        }
+        // One filling and one on its way to the disk: a third would only be more to read again.
+        o.set_max_write_buffer_number(2);
+        // The small memtables are small files, so more of them make a compaction worth it.
+        o.set_level_zero_file_num_compaction_trigger(8);
         o
     }
 
@@ -91,9 +117,9 @@ impl RocksOptions {
         o
     }
 
-    fn families(&self) -> [ColumnFamilyDescriptor; 2] {
+    fn families(&self, mode: Mode) -> [ColumnFamilyDescriptor; 2] {
         [
-            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, self.entries()),
+            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, self.entries(mode)),
             ColumnFamilyDescriptor::new(META, self.meta()),
         ]
     }
@@ -193,7 +219,10 @@ impl RocksStore {
             }
             Mode::Owned | Mode::Filling => {
                 std::fs::create_dir_all(dir).map_err(|e| refused(dir, &e))?;
-                DB::open_cf_descriptors(&options.database(), dir, options.families())
+                let mut database = options.database();
+                // A vector takes one writer at a time, which is all that there is.
+                database.set_allow_concurrent_memtable_write(mode == Mode::Owned);
+                DB::open_cf_descriptors(&database, dir, options.families(mode))
             }
         };
         let db = opened.map_err(|e| match failure(dir, e) {

@@ -101,6 +101,50 @@ fn what_was_applied_survives_a_kill() {
 }
 
 #[test]
+fn an_open_after_a_kill_writes_no_table_file_and_may_be_killed_again() {
+    if let Some(dir) = child_dir() {
+        let store = open(&dir).unwrap();
+        let next = store.meta().unwrap().map_or(0, |m| m.position + 1);
+        fill(&store, next..next + 3);
+        std::process::abort();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    let test = "an_open_after_a_kill_writes_no_table_file_and_may_be_killed_again";
+    for last in [2, 5, 8] {
+        assert!(!child(test, &dir, "ulimit -c 0").success());
+        let store = open(&dir).unwrap();
+        assert_eq!((store.meta(), all(&store).len()), (Ok(Some(meta(last))), 1_000));
+        assert_eq!(files(&dir, ".sst"), [] as [PathBuf; 0], "what the WAL held was written out before anything ran");
+    }
+}
+
+/// Bytes that this thread has read from files, cached by the system or not.
+fn bytes_read() -> u64 {
+    let told = fs::read_to_string("/proc/thread-self/io").unwrap();
+    told.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_get_reads_little_even_if_the_filter_of_a_file_is_larger_than_the_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("task");
+    let small = RocksOptions::new(128 << 10);
+    let rebuild = RocksStore::rebuild(&dir, &options()).unwrap();
+    rebuild.store().apply(&batch(0, 200_000), &meta(0)).unwrap();
+    drop(rebuild.finish().unwrap());
+    let store = RocksStore::open(&dir, &small).unwrap();
+    let before = bytes_read();
+    for n in 0..1_000u64 {
+        let mut key = Vec::new();
+        keys::key(1, 0, &[&(n * 199).to_be_bytes()[..], b"absent"].concat(), &mut key);
+        assert_eq!(store.get(&key), Ok(None));
+    }
+    let each = (bytes_read() - before) / 1_000;
+    assert!(each < 40_000, "a get of an absent key read {each} bytes");
+}
+
+#[test]
 fn a_file_that_may_not_grow_is_a_full_store() {
     if let Some(dir) = child_dir() {
         let store = open(&dir).unwrap();
