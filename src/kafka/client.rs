@@ -21,7 +21,7 @@ const OURS: &[(&str, &str)] = &[
     ("enable.auto.commit", "offsets are committed with the state"),
     ("enable.auto.offset.store", "offsets are committed with the state"),
     ("auto.offset.reset", "a gap must be seen; use start in the source"),
-    ("enable.partition.eof", "it makes librdkafka's batch read lose a record at a pause"),
+    ("enable.partition.eof", "positions at the end of a partition rest on it"),
     ("transactional.id", "it names app, instance and lane"),
     ("enable.idempotence", "transactions need it"),
     ("acks", "transactions need all"),
@@ -112,10 +112,6 @@ impl Connection {
         default(&mut c, "check.crcs", "true");
         default(&mut c, "queued.max.messages.kbytes", &(self.fetch_bytes / 1024).clamp(1024, 2_097_151).to_string());
         self.group(&mut c);
-        // librdkafka's batch read counts the end-of-partition event as a record: after the next pause, which every
-        // rebalance brings, the partition would go on one record too far. So the event is off, and positions behind
-        // control records are asked for.
-        c.set("enable.partition.eof", "false");
         c.set("group.instance.id", &self.instance);
         c.set("group.protocol", "classic");
         c.set("partition.assignment.strategy", "cooperative-sticky");

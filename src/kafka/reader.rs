@@ -18,7 +18,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidemill_topology::{Batch, TaskId};
 
 /// Most messages of one read.
@@ -26,8 +26,6 @@ const READ: usize = 4_000;
 /// Longest wait for messages; rebalances and commands wait as long.
 const READ_WAIT_MS: i32 = 5;
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a quiet consumer looks for control records that it has passed.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A mailbox that is full gives the batch back; `None`: it is gone, and so is the task.
 pub type Full = Option<Box<Batch>>;
@@ -112,8 +110,6 @@ pub struct Reader {
     /// The flow of a message, by the address of its topic and its partition; forgotten when the flows change.
     routes: HashMap<(usize, i32), usize>,
     version: u64,
-    /// When control records were looked for.
-    looked: Instant,
     quiet: bool,
     /// The first assignment has been told, be it empty: every lane then settles what it left open.
     joined: bool,
@@ -153,7 +149,6 @@ impl Reader {
             flows: Vec::new(),
             routes: HashMap::new(),
             version: 0,
-            looked: Instant::now(),
             quiet: false,
             joined: false,
             protections,
@@ -287,27 +282,10 @@ impl Reader {
         }
     }
 
-    /// Control records at the end of a partition reach nobody: an empty batch moves the position over them, so that
-    /// they do not leave a lag.
-    fn pass_control_records(&mut self) {
-        self.looked = Instant::now();
-        let Ok(positions) = self.consumer.position() else { return };
-        for element in positions.elements() {
-            let Offset::Offset(position) = element.offset() else { continue };
-            let of = |f: &&mut Flow| *f.task.topic == *element.topic() && f.task.partition == element.partition();
-            let Some(flow) = self.flows.iter_mut().find(of) else { continue };
-            if position > flow.at && flow.held.is_empty() {
-                flow.batch().next = position;
-                flow.at = position;
-            }
-        }
-        self.deliver_built();
-    }
-
     fn read(&mut self) {
         let (flows, routes) = (&mut self.flows, &mut self.routes);
         let mut gap = None;
-        let read = self.queue.read(READ_WAIT_MS, |message| {
+        self.queue.read(READ_WAIT_MS, |message| {
             let key = (message.topic_key(), message.partition());
             let at = match routes.entry(key) {
                 Entry::Occupied(known) => *known.get(),
@@ -327,9 +305,6 @@ impl Reader {
             self.report_gap(&task, at);
         }
         self.deliver_built();
-        if read == 0 && self.looked.elapsed() >= LOOK {
-            self.pass_control_records();
-        }
     }
 
     /// Records were deleted before they were read: never jumped over silently.
@@ -397,6 +372,13 @@ impl Flow {
     fn take(&mut self, message: &Message<'_>) -> Result<(), Trouble> {
         match message.error() {
             None => self.record(message),
+            // Behind control records too, so that they do not leave a lag.
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
+                let end = message.offset();
+                let batch = self.batch();
+                batch.next = batch.next.max(end);
+                self.at = self.at.max(end);
+            }
             Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) => return Err(Trouble::Gap),
             Some(code) => {
                 tracing::warn!(task = %self.task, code = ?code, text = message.error_text(), "partition");
