@@ -7,4 +7,5 @@ pub mod oracle;
 pub mod process;
 pub mod proxy;
 pub mod rng;
+pub mod strays;
 pub mod verdict;
