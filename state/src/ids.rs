@@ -69,7 +69,7 @@ impl<T: Hash + Eq + Copy> Ids<T> {
 /// tables themselves leave alone: they take the low ones and the highest seven.
 fn table_of(hash: u64, tables: usize) -> usize {
     let x = hash >> 32 & 0xff_ffff;
-    let bent = x + (x * (0x100_0000 - x) >> 24) * 34 / 100;
+    let bent = x + ((x * (0x100_0000 - x)) >> 24) * 34 / 100;
     (bent as usize * tables) >> 24
 }
 
