@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidemill_state::RocksOptions;
 use tidemill_topology::{Loaded, Settings, Topology};
@@ -32,6 +32,7 @@ pub struct Options {
 /// What is not fit: a broker, a topic, a right, the data directory.
 pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let Loaded { topology, settings } = loaded;
+    let running = hear_signals(settings.shutdown)?;
     let protections = Protections::from_env();
     let state = options.state.unwrap_or_else(|| settings.state.clone());
     let given = options.instance.or_else(|| std::env::var("POD_NAME").ok().filter(|n| !n.is_empty()));
@@ -62,7 +63,7 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         connection,
     };
     tracing::info!(app = settings.app, instance = dir.instance, lanes, state = %dir.folder.display(), "starting");
-    start(plan, settings.shutdown)
+    start(plan, &running)
 }
 
 /// Every topic as it should be, or a halt that names what is not; the partitions of the inputs.
@@ -72,7 +73,7 @@ fn fit_topics(
     settings: &Settings,
 ) -> Result<BTreeMap<String, i32>, Fault> {
     let topics = Topics::open(connection, topology, settings)?;
-    let differences = topics.check()?;
+    let differences = topics.check_patiently()?;
     if !differences.is_empty() {
         let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
         return Err(Fault::configuration(all.join("\n")));
@@ -85,7 +86,7 @@ fn retentions(connection: &Connection, topology: &Topology) -> Result<BTreeMap<S
     changelogs.map(|c| Ok((c.to_owned(), delete_retention_ms(connection, c)?))).collect()
 }
 
-fn start(plan: Plan, budget: Duration) -> Result<(), Fault> {
+fn start(plan: Plan, running: &Running) -> Result<(), Fault> {
     let stages = plan.stages.iter().map(|s| (s.topic.clone(), s.name.clone())).collect();
     let system = System::new();
     let ran: Result<(), Fault> = system.block_on(async {
@@ -97,7 +98,8 @@ fn start(plan: Plan, budget: Duration) -> Result<(), Fault> {
         tell.send(supervisor.clone()).expect("the receiver is in the reader");
         let named = std::thread::Builder::new().name("consumer".into());
         named.spawn(move || reader.run()).map_err(|e| Fault::failed(format!("no thread for the consumer: {e}")))?;
-        hear_signals(supervisor, budget)
+        *running.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor);
+        Ok(())
     });
     ran?;
     system.run().map_err(|e| Fault::failed(format!("the actor system ended: {e}")))
@@ -114,16 +116,26 @@ fn supervisor_later(told: std::sync::mpsc::Receiver<Addr<Supervisor>>) -> Box<dy
     })
 }
 
-/// The first signal drains within the budget, the second ends at once.
-fn hear_signals(supervisor: Addr<Supervisor>, budget: Duration) -> Result<(), Fault> {
+/// The supervisor, once there is one.
+type Running = Arc<Mutex<Option<Addr<Supervisor>>>>;
+
+/// The first signal drains within the budget, the second ends at once; before anything runs, the first ends at once too.
+fn hear_signals(budget: Duration) -> Result<Running, Fault> {
     let failed = |e: std::io::Error| Fault::failed(format!("signals cannot be heard: {e}"));
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let running = Running::default();
+    let found = running.clone();
     let listen = move || {
         for (times, signal) in signals.forever().enumerate() {
             let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
             if times > 0 {
                 process::exit(&format!("a second signal ({name})"), false);
             }
+            let supervisor = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let Some(supervisor) = supervisor else {
+                tracing::info!(signal = name, "stopped before anything ran");
+                process::leave(process::DONE);
+            };
             if supervisor.try_send(Stop(name)).is_err() {
                 process::leave(process::FAILED);
             }
@@ -134,5 +146,5 @@ fn hear_signals(supervisor: Addr<Supervisor>, budget: Duration) -> Result<(), Fa
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;
-    Ok(())
+    Ok(running)
 }

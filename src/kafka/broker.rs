@@ -5,15 +5,42 @@
 
 use super::client::Connection;
 use super::errors::{Fault, is_configuration};
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two questions to a broker that did not answer.
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
 const VERIFICATION: &str = "transaction.partition.verification.enable";
 
 pub(super) type Admin = AdminClient<DefaultClientContext>;
+
+/// Keeps what a broker said when it refused the credentials: the call that waits for it only sees a lost connection.
+#[derive(Default)]
+struct Refusals(Mutex<Option<String>>);
+
+impl ConsumerContext for Refusals {}
+
+impl ClientContext for Refusals {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code().is_some_and(is_configuration) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        } else {
+            tracing::debug!(%error, reason, "kafka");
+        }
+    }
+}
+
+impl Refusals {
+    fn heard(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 pub(super) fn admin(connection: &Connection) -> Result<Admin, Fault> {
     let wrong = |e: KafkaError| Fault::configuration(format!("{e}; check kafka.properties"));
@@ -28,21 +55,33 @@ pub(super) fn options() -> AdminOptions {
 ///
 /// # Errors
 /// No broker answers, or the credentials are wrong.
-pub(super) fn reach(connection: &Connection, admin: &Admin) -> Result<Vec<i32>, Fault> {
+pub(super) fn reach(connection: &Connection) -> Result<Vec<i32>, Fault> {
     let until = Instant::now() + PATIENCE;
+    let wrong = |e: KafkaError| Fault::configuration(format!("{e}; check kafka.properties"));
+    // A consumer, for an admin client never hears why a connection was lost.
+    let probe: BaseConsumer<Refusals> = connection.raw().create_with_context(Refusals::default()).map_err(wrong)?;
     loop {
-        match admin.inner().fetch_metadata(None, Duration::from_secs(3)) {
+        match probe.fetch_metadata(None, Duration::from_secs(3)) {
             Ok(metadata) => return Ok(metadata.brokers().iter().map(|b| b.id()).collect()),
-            Err(e) => unreachable_yet(connection, &e, Instant::now() > until)?,
+            Err(e) => {
+                while probe.poll(Duration::from_millis(20)).is_some() {}
+                unreachable_yet(connection, &e, probe.context().heard(), Instant::now() > until)?;
+            }
         }
     }
 }
 
-fn unreachable_yet(connection: &Connection, error: &KafkaError, over: bool) -> Result<(), Fault> {
+fn unreachable_yet(
+    connection: &Connection,
+    error: &KafkaError,
+    refusal: Option<String>,
+    over: bool,
+) -> Result<(), Fault> {
     let brokers = &connection.brokers;
-    if error.rdkafka_error_code().is_some_and(is_configuration) {
+    let refused = || error.rdkafka_error_code().is_some_and(is_configuration).then(|| error.to_string());
+    if let Some(said) = refusal.or_else(refused) {
         let remedy = "check sasl.username, sasl.password and security.protocol in kafka.properties";
-        return Err(Fault::configuration(format!("kafka at {brokers} refused us: {error}; {remedy}")));
+        return Err(Fault::configuration(format!("kafka at {brokers} refused us: {said}; {remedy}")));
     }
     if over {
         let remedy =
@@ -58,7 +97,7 @@ fn unreachable_yet(connection: &Connection, error: &KafkaError, over: bool) -> R
 /// Names the broker, its setting and the remedy.
 pub fn refuse_unfit(connection: &Connection) -> Result<(), Fault> {
     let admin = admin(connection)?;
-    for id in reach(connection, &admin)? {
+    for id in reach(connection)? {
         match config(&admin, ResourceSpecifier::Broker(id), VERIFICATION)? {
             Some(v) if v == "true" => {}
             Some(_) => {
@@ -88,11 +127,25 @@ fn config(admin: &Admin, of: ResourceSpecifier<'_>, name: &str) -> Result<Option
     Ok(describe(admin, &[of])?.first().and_then(value))
 }
 
-/// Settings of brokers or topics.
+/// Settings of brokers or topics. A broker that does not answer is asked again for a while.
 pub(super) fn describe(admin: &Admin, of: &[ResourceSpecifier<'_>]) -> Result<Vec<ConfigResource>, Fault> {
-    let failed =
-        |what: String| Fault::configuration(format!("describing {:?}: {what}; grant DescribeConfigs to this user", of));
-    let answers =
-        futures_executor::block_on(admin.describe_configs(of, &options())).map_err(|e| failed(e.to_string()))?;
-    answers.into_iter().map(|a| a.map_err(|code| failed(code.to_string()))).collect()
+    let until = Instant::now() + 3 * PATIENCE;
+    loop {
+        let code = match futures_executor::block_on(admin.describe_configs(of, &options())) {
+            Ok(answers) => match answers.into_iter().collect() {
+                Ok(found) => return Ok(found),
+                Err(code) => code,
+            },
+            Err(KafkaError::AdminOp(code)) => code,
+            Err(e) => return Err(Fault::failed(format!("describing {of:?}: {e}"))),
+        };
+        if is_configuration(code) {
+            let cause = format!("describing {of:?}: {code}; grant DescribeConfigs to this user");
+            return Err(Fault::configuration(cause));
+        }
+        if Instant::now() > until {
+            return Err(Fault::failed(format!("describing {of:?}: {code}; the brokers do not answer, try again")));
+        }
+        std::thread::sleep(AGAIN);
+    }
 }

@@ -10,11 +10,13 @@ use rdkafka::admin::{NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemill_topology::{Settings, Topology};
 
 const DAY_MS: u128 = 86_400_000;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a new topic may be unknown to some broker.
+const NEWS: Duration = Duration::from_secs(3);
 
 /// One topic as it should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,9 +32,22 @@ pub struct TopicPlan {
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Difference {
-    Missing { topic: String },
-    Partitions { topic: String, wanted: i32, found: i32 },
-    Setting { topic: String, name: String, wanted: String, found: String },
+    Missing {
+        topic: String,
+    },
+    /// A changelog that does not have its input's partitions.
+    Partitions {
+        topic: String,
+        input: String,
+        wanted: i32,
+        found: i32,
+    },
+    Setting {
+        topic: String,
+        name: String,
+        wanted: String,
+        found: String,
+    },
 }
 
 impl Difference {
@@ -40,8 +55,8 @@ impl Difference {
     fn remedy(&self) -> String {
         match self {
             Difference::Missing { .. } => "run 'tidemill topics create'".to_owned(),
-            Difference::Partitions { wanted, .. } => {
-                format!("its tasks need {wanted}: state would be lost in between; use a new app, or restore the topic")
+            Difference::Partitions { .. } => {
+                "if either has changed, keys have moved: restore it, or start a new app on the input".to_owned()
             }
             Difference::Setting { topic, name, wanted, .. } => {
                 format!("run kafka-configs --alter --topic {topic} --add-config {name}={wanted}")
@@ -54,8 +69,8 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Difference::Missing { topic } => write!(f, "topic {topic} is missing"),
-            Difference::Partitions { topic, wanted, found } => {
-                write!(f, "topic {topic} has {found} partitions, not {wanted}")
+            Difference::Partitions { topic, input, wanted, found } => {
+                write!(f, "topic {topic} has {found} partitions, its input {input} {wanted}")
             }
             Difference::Setting { topic, name, wanted, found } => {
                 write!(f, "topic {topic} has {name}={found}, not {wanted}")
@@ -82,7 +97,7 @@ impl<'a> Topics<'a> {
         settings: &'a Settings,
     ) -> Result<Topics<'a>, Fault> {
         let admin = broker::admin(connection)?;
-        broker::reach(connection, &admin)?;
+        broker::reach(connection)?;
         Ok(Topics { connection, topology, settings, admin })
     }
 
@@ -165,7 +180,35 @@ impl<'a> Topics<'a> {
                 _ => created.push(plan.name),
             }
         }
+        self.settled(&created)?;
         Ok(created)
+    }
+
+    /// Waits until every broker that we ask has heard of these topics.
+    fn settled(&self, names: &[String]) -> Result<(), Fault> {
+        let until = Instant::now() + PATIENCE;
+        for name in names {
+            while self.partitions(name)?.is_none() && Instant::now() < until {
+                std::thread::sleep(broker::AGAIN);
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Topics::check`]; a topic that is missing may only be news to the broker that was asked.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked.
+    pub fn check_patiently(&self) -> Result<Vec<Difference>, Fault> {
+        let until = Instant::now() + NEWS;
+        loop {
+            let differences = self.check()?;
+            let missing = differences.iter().any(|d| matches!(d, Difference::Missing { .. }));
+            if !missing || Instant::now() > until {
+                return Ok(differences);
+            }
+            std::thread::sleep(broker::AGAIN);
+        }
     }
 
     /// What is missing or wrong.
@@ -180,7 +223,9 @@ impl<'a> Topics<'a> {
                 None => differences.push(Difference::Missing { topic }),
                 // Outputs may have been widened by their readers; a changelog must match its input.
                 Some(found) if found != plan.partitions && plan.role == "changelog" => {
-                    differences.push(Difference::Partitions { topic, wanted: plan.partitions, found });
+                    let stage = self.topology.stages.iter().find(|s| s.changelog.as_deref() == Some(&*topic));
+                    let input = stage.map(|s| s.topic.to_string()).unwrap_or_default();
+                    differences.push(Difference::Partitions { topic, input, wanted: plan.partitions, found });
                 }
                 Some(_) => self.check_settings(&plan, &mut differences)?,
             }
