@@ -90,6 +90,11 @@ impl Watch {
     }
 }
 
+/// CONCURRENT_TRANSACTIONS: AddOffsets logs its name, AddPartitions its description.
+fn met_the_last_one(text: &str) -> bool {
+    text.contains("CONCURRENT_TRANSACTIONS") || text.contains("another concurrent operation")
+}
+
 impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         match facility {
@@ -104,7 +109,7 @@ impl ClientContext for Watch {
             // The coordinator was found while its connection was being opened without an address: nothing was on it.
             "FAIL" if text.contains("nodename change") && text.contains("in state TRY_CONNECT") => {}
             "ENDTXN" | "FAIL" | "REQTMOUT" => self.note_trouble(&format!("{facility}: {text}")),
-            "ADDPARTS" | "ADDOFFSETS" if text.contains("CONCURRENT_TRANSACTIONS") => self.told().concurrent += 1,
+            "ADDPARTS" | "ADDOFFSETS" if met_the_last_one(text) => self.told().concurrent += 1,
             _ => {}
         }
         if (level as i32) <= RDKafkaLogLevel::Warning as i32 {
@@ -140,5 +145,58 @@ impl ProducerContext for Watch {
         }
         told.reports += 1;
         self.0.1.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines as librdkafka 2.12 writes them.
+    const COMMITTED: &str = "[thrd:main]: EndTxn returned NO_ERROR in state CommittingTransaction (may_retry=false)";
+    const LOST: &str = "[thrd:main]: EndTxn returned _TRANSPORT in state CommittingTransaction (may_retry=true)";
+
+    fn told(facility: &str, text: &str) -> Watch {
+        let watch = Watch::default();
+        watch.log(RDKafkaLogLevel::Debug, facility, text);
+        watch
+    }
+
+    #[test]
+    fn an_end_without_trouble_leaves_a_producer_clean() {
+        assert_eq!(told("ENDTXN", COMMITTED).trouble(1), None);
+    }
+
+    #[test]
+    fn an_end_that_had_to_be_sent_again_is_trouble_though_the_next_try_commits() {
+        let watch = told("ENDTXN", LOST);
+        watch.log(RDKafkaLogLevel::Debug, "ENDTXN", COMMITTED);
+        assert!(watch.trouble(1).is_some_and(|cause| cause.contains("_TRANSPORT")));
+    }
+
+    #[test]
+    fn a_log_without_the_line_of_the_end_is_trouble() {
+        // The line of the first transaction does not speak for the second.
+        assert!(told("ENDTXN", COMMITTED).trouble(2).is_some());
+        assert!(told("EOS", COMMITTED).trouble(1).is_some());
+    }
+
+    #[test]
+    fn lost_connections_and_late_requests_are_trouble() {
+        for facility in ["FAIL", "REQTMOUT"] {
+            let watch = told(facility, "[thrd:127.0.0.1:9092/1]: 127.0.0.1:9092/1: something happened");
+            watch.log(RDKafkaLogLevel::Debug, "ENDTXN", COMMITTED);
+            assert!(watch.trouble(1).is_some(), "{facility}");
+        }
+        let watch = told("FAIL", "[thrd:b/bootstrap]: b/bootstrap: Closing connection (_DESTROY_BROKER)");
+        watch.log(RDKafkaLogLevel::Debug, "ENDTXN", COMMITTED);
+        assert_eq!(watch.trouble(1), None);
+    }
+
+    #[test]
+    fn requests_that_met_control_records_are_counted_once() {
+        let watch = told("ADDPARTS", "AddPartitionsToTxn response: partition \"t\" [0]: CONCURRENT_TRANSACTIONS");
+        watch.log(RDKafkaLogLevel::Debug, "ADDOFFSETS", "AddOffsetsToTxn failed: CONCURRENT_TRANSACTIONS");
+        assert_eq!((watch.take_concurrent(), watch.take_concurrent()), (2, 0));
     }
 }
