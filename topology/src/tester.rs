@@ -44,6 +44,7 @@ pub struct Tester {
     running: Vec<Running>,
     assignment: u64,
     now: i64,
+    slice: Option<usize>,
 }
 
 /// One task, and what survives it.
@@ -124,6 +125,7 @@ impl Tester {
             running: Vec::new(),
             assignment: 1,
             now: 0,
+            slice: None,
         };
         for stage in &topology.stages {
             for partition in 0..partitions {
@@ -146,6 +148,13 @@ impl Tester {
             position,
             cache_bytes: 0,
         }
+    }
+
+    /// Lets a seal speak of at most so many entries (1 or more), also behind restarts, so that few records show what
+    /// slices do.
+    pub fn slice(&mut self, entries: usize) {
+        self.slice = Some(entries);
+        self.running.iter_mut().for_each(|r| r.task.set_slice(entries));
     }
 
     /// Appends a record to a topic.
@@ -172,7 +181,6 @@ impl Tester {
             let from = running.task.position();
             let mut batch = Batch::new(id.topic.clone(), id.partition, running.task.assignment(), from);
             batch.arrived = self.now;
-            batch.at_end = true;
             let log = self.logs.get(&*id.topic).map(|partitions| &partitions[id.partition as usize]);
             for (offset, message) in log.into_iter().flatten().enumerate().skip(from as usize) {
                 batch.push(offset as i64, message.timestamp, message.key.as_deref(), message.value.as_deref());
@@ -241,7 +249,10 @@ impl Tester {
                     old.map_or((MemoryStore::new(), 0, None), |r| (r.store, r.position, r.checkpoint));
                 let read = checkpoint.as_deref().map(Checkpoint::decode).transpose()?;
                 let setup = self.setup(partition, position);
-                let task = Task::open(stage.clone(), setup, Arc::new(store.clone()), read.as_ref())?;
+                let mut task = Task::open(stage.clone(), setup, Arc::new(store.clone()), read.as_ref())?;
+                if let Some(entries) = self.slice {
+                    task.set_slice(entries);
+                }
                 self.running.push(Running { task, store, position, checkpoint });
             }
         }

@@ -55,6 +55,8 @@ pub struct Task {
     fold: Fold,
     /// `task/sequence` of the seal to come, for the header of aggregates.
     header: Vec<u8>,
+    /// Of how many entries a seal may speak.
+    slice: usize,
 }
 
 impl Task {
@@ -79,6 +81,11 @@ impl Task {
     /// record that every branch filtered out moves time too, so windows close although few records pass.
     pub fn stream_time(&self) -> i64 {
         self.stream_time
+    }
+
+    /// Other slices than the product's, so that few records show what slices do.
+    pub(crate) fn set_slice(&mut self, entries: usize) {
+        self.slice = entries;
     }
 
     /// Works a batch whole.

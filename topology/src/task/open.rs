@@ -7,12 +7,13 @@ use super::{Task, TaskError, TaskSetup};
 use crate::checkpoint::{Checkpoint, Counts, StateEntry};
 use crate::graph::Stage;
 use crate::sealed::{Outputs, TaskId};
-use crate::windows::{Fold, GroupState};
+use crate::windows::{Fold, GroupState, SLICE};
 use std::sync::Arc;
 use tidemill_state::{StateId, StateStore};
 
 impl Task {
-    /// Opens a task. `checkpoint` is the last committed one, which the store stands for.
+    /// Opens a task. `checkpoint` is the last committed one, which the store stands for. Takes a seek a window, however
+    /// many entries there are.
     ///
     /// # Errors
     /// A state changed its shape, the checkpoint names another position, or the store failed.
@@ -46,6 +47,7 @@ impl Task {
             outputs: Outputs::default(),
             fold: Fold::default(),
             header: Vec::new(),
+            slice: SLICE,
             id,
             stage,
             setup,

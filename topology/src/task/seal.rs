@@ -1,29 +1,35 @@
 //! Sealing: what a task hands over for one transaction, and when it is due.
 //!
 //! Called by the lane through its driver. Knows nothing of transactions. Invariant: a seal holds everything since the
-//! last one, and its checkpoint stands for exactly that.
+//! last one, and its checkpoint stands for exactly that; what groups say is held to a slice a seal.
 
 use super::{Task, TaskError};
 use crate::checkpoint::{Checkpoint, Position};
 use crate::sealed::Sealed;
-use crate::windows::{Mute, SLICE, Said};
+use crate::windows::{Mute, Room, Said};
 use std::io::Write;
 use std::sync::Arc;
 use tidemill_state::Changes;
 
 impl Task {
-    /// Whether a seal would carry something: input moved, or an update or a final is due. `now`: wall clock, ms.
+    /// Whether a seal would carry something: input moved, or [`Task::urgent`]. `now`: wall clock, ms.
     pub fn due(&self, now: i64) -> bool {
         self.position != self.sealed_position || self.urgent(now)
     }
 
-    /// Whether an update or a final is due, so that the seal should not wait for the interval.
+    /// Whether an update or a final is due, or the store may still owe one, so that the seal should not wait for the interval.
     pub fn urgent(&self, now: i64) -> bool {
         let mut groups = self.stage.groups.iter().zip(&self.groups);
         groups.any(|(group, state)| state.close_due(group, self.stream_time) || state.update_due(group, now))
     }
 
-    /// About how many bytes a seal would carry now.
+    /// About how many bytes of state are in memory, of all groups.
+    pub fn memory_bytes(&self) -> usize {
+        self.groups.iter().map(|g| g.bytes()).sum()
+    }
+
+    /// About how many bytes a seal would carry now: outputs and changed entries. What it will say beside them has its
+    /// bound in the slice.
     pub fn pending_bytes(&self) -> usize {
         self.outputs.bytes() + self.groups.iter().map(|g| g.pending_bytes()).sum::<usize>()
     }
@@ -58,19 +64,28 @@ impl Task {
         }))
     }
 
-    /// The store has what `seal` of this sequence gave: its entries may be evicted.
+    /// The store has what `seal` of this sequence gave: its entries may be evicted. What a group does not need of its
+    /// share, larger ones have.
     pub fn applied(&mut self, sequence: u64) {
-        let share = self.setup.cache_bytes / self.groups.len().max(1);
-        for group in &mut self.groups {
-            group.applied(sequence, share);
+        self.groups.iter_mut().for_each(|group| group.applied(sequence));
+        let mut groups: Vec<_> = self.groups.iter_mut().collect();
+        groups.sort_by_key(|group| group.bytes());
+        let (mut left, count) = (self.setup.cache_bytes, groups.len());
+        for (place, group) in groups.into_iter().enumerate() {
+            group.evict(left / (count - place));
+            left = left.saturating_sub(group.bytes());
         }
     }
 
-    /// Closes windows, then says updates: a window that closes has its final as its last word, and only that.
+    /// Closes windows, then says updates: a window that closes has its final as its last word, and only that. Groups take
+    /// turns at being the first, since all share one slice.
     fn speak(&mut self, now: i64) -> Result<(), Mute> {
         let stage = Arc::clone(&self.stage);
-        let mut room = SLICE;
-        for (group, state) in stage.groups.iter().zip(&mut self.groups) {
+        let mut room = Room { rows: self.slice, looks: self.slice };
+        let count = stage.groups.len();
+        let first = (self.sequence % count.max(1) as u64) as usize;
+        for index in (first..count).chain(0..first) {
+            let group = &stage.groups[index];
             let mut said = Said {
                 group,
                 key_format: stage.reading.key_format,
@@ -80,8 +95,8 @@ impl Task {
                 task: &self.header,
                 max_record: stage.max_record,
             };
-            state.close(&mut said, &mut room)?;
-            state.update(&mut said, now)?;
+            self.groups[index].close(&mut said, &mut room)?;
+            self.groups[index].update(&mut said, now, &mut room)?;
         }
         Ok(())
     }

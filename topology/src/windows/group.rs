@@ -129,6 +129,11 @@ impl Group {
         Ok(())
     }
 
+    /// Whether the window that begins at `start` is closed; without windows nothing ever is.
+    pub fn closed(&self, start: i64, stream_time: i64) -> bool {
+        self.window.is_some_and(|window| window.closed(start, stream_time))
+    }
+
     /// Whether a changed entry owes an update.
     pub fn owes(&self) -> bool {
         matches!(self.emit, Emit::Coalesced { updates: Some(_), .. })

@@ -7,12 +7,15 @@
 pub(crate) mod aggregate;
 mod cell;
 mod group;
+mod owed;
 mod row;
+mod scan;
 mod state;
 mod tumbling;
 
 pub(crate) use cell::{Cell, VERSION as CELL_VERSION};
 pub(crate) use group::{Emit, Fold, Group};
 pub(crate) use row::{KeyForm, RowOutput, ValueForm};
+pub(crate) use scan::Room;
 pub(crate) use state::{GroupState, Mute, SLICE, Said};
 pub(crate) use tumbling::Tumbling;

@@ -6,24 +6,26 @@
 use super::aggregate::Value;
 use super::cell::{self, Cell};
 use super::group::{Emit, Group};
+use super::owed::Owed;
 use super::row::{Moment, Row};
+use super::scan::{EntryId, Room, Scan};
 use crate::failure::Failure;
 use crate::formats::Format;
 use crate::sealed::Outputs;
 use std::collections::BTreeSet;
-use tidemill_state::{Changes, StateId, StateStore, StoreError, Table};
+use tidemill_state::{Changes, Page, StateId, StateStore, StoreError, Table};
 
-/// Windows are emptied in slices of at most so many keys a seal, so that no transaction is without bound.
+/// A seal speaks of so many entries at most, removes so many, and looks at so many for what they owe: no transaction
+/// is without bound, and no seal takes long.
 pub(crate) const SLICE: usize = 10_000;
 
 pub(crate) struct GroupState {
     table: Table<Cell>,
     /// Starts of the windows that have entries.
     open: BTreeSet<i64>,
-    /// Entries whose update has not been said, in the order of their first change.
-    owed: Vec<(i64, Box<[u8]>)>,
-    /// Wall clock of the seal that said updates last, ms.
-    said: Option<i64>,
+    /// The last key removed from the first of them, which is closed: nothing is added in front of it any more.
+    removed: Option<Box<[u8]>>,
+    owed: Owed,
 }
 
 /// What a seal needs in order to speak.
@@ -53,21 +55,12 @@ impl From<StoreError> for Mute {
 }
 
 impl GroupState {
-    /// Finds what is open and owed in what the store holds.
+    /// Finds which windows the store holds, a seek each. What they owe is looked for later, a slice a seal.
     pub fn open(id: StateId, group: &Group, store: &dyn StateStore) -> Result<GroupState, StoreError> {
         let mut table: Table<Cell> = Table::new(id, cell::VERSION);
-        let buckets: Vec<u64> = table.buckets(store)?.collect();
-        let mut owed = Vec::new();
-        if group.owes() {
-            for &bucket in &buckets {
-                table.bucket_entries(store, bucket, usize::MAX, |key, cell| {
-                    if cell.owes {
-                        owed.push((bucket as i64, key.into()));
-                    }
-                })?;
-            }
-        }
-        Ok(GroupState { table, open: buckets.iter().map(|b| *b as i64).collect(), owed, said: None })
+        let open: BTreeSet<i64> = table.buckets(store)?.map(|bucket| bucket as i64).collect();
+        let old = Scan::new(id, open.iter().copied().filter(|_| group.owes()));
+        Ok(GroupState { table, open, removed: None, owed: Owed::new(old) })
     }
 
     pub fn get(&mut self, store: &dyn StateStore, start: i64, key: &[u8]) -> Result<Option<&Cell>, StoreError> {
@@ -82,50 +75,44 @@ impl GroupState {
         values: &[Value],
         owes: bool,
     ) -> Result<(), StoreError> {
-        let newly = match self.table.get_mut(store, start as u64, key)? {
+        let old = owes && self.owed.old.leave(start, key);
+        let queued = match self.table.get_mut(store, start as u64, key)? {
             Some(cell) => {
                 cell.values.clear();
                 cell.values.extend_from_slice(values);
-                owes && !std::mem::replace(&mut cell.owes, owes)
+                let owed = cell.owes;
+                cell.owes |= owes;
+                owed && !old
             }
             None => {
                 self.table.put(start as u64, key, Cell { owes, values: values.to_vec() });
                 self.open.insert(start);
-                owes
+                false
             }
         };
-        if newly {
-            self.owed.push((start, key.into()));
+        if owes && !queued {
+            self.owed.push(start, key);
         }
         Ok(())
     }
 
-    /// Whether an update is due at this wall time. With `0s` none ever is: they go with whatever seal comes.
+    /// Whether an update is due at this wall time, or is yet to be found.
     pub fn update_due(&self, group: &Group, now: i64) -> bool {
-        matches!(group.emit, Emit::Coalesced { updates: Some(every), .. } if every > 0) && self.may_speak(group, now)
-    }
-
-    fn may_speak(&self, group: &Group, now: i64) -> bool {
-        let Emit::Coalesced { updates: Some(every), .. } = group.emit else { return false };
-        // A clock that was set back must not silence a step.
-        !self.owed.is_empty() && self.said.is_none_or(|said| now < said || now - said >= every)
+        matches!(group.emit, Emit::Coalesced { updates: Some(every), .. } if self.owed.is_due(every, now))
     }
 
     /// Whether a window is closed and still has entries.
     pub fn close_due(&self, group: &Group, stream_time: i64) -> bool {
-        let first = self.open.first();
-        group.window.zip(first).is_some_and(|(window, start)| window.closed(*start, stream_time))
+        self.open.first().is_some_and(|start| group.closed(*start, stream_time))
     }
 
-    /// Says what is left to say about closed windows and removes their entries, at most `room` of them.
-    pub fn close(&mut self, said: &mut Said<'_>, room: &mut usize) -> Result<(), Mute> {
-        while *room > 0 && self.close_due(said.group, said.stream_time) {
+    /// Says what is left to say about closed windows and removes their entries, as many as there is room for.
+    pub fn close(&mut self, said: &mut Said<'_>, room: &mut Room) -> Result<(), Mute> {
+        while room.rows > 0 && self.close_due(said.group, said.stream_time) {
             let Some(&start) = self.open.first() else { break };
             let mut slice: Vec<(Box<[u8]>, Cell)> = Vec::new();
-            let wanted = *room;
-            self.table.bucket_entries(said.store, start as u64, wanted, |key, cell| {
-                slice.push((key.into(), cell.clone()));
-            })?;
+            let page = Page { bucket: start as u64, after: self.removed.as_deref(), limit: room.rows };
+            self.table.page(said.store, page, |key, cell| slice.push((key.into(), cell.clone())))?;
             for (key, cell) in &slice {
                 let moment = match said.group.emit {
                     Emit::Coalesced { last: true, .. } => Some(Moment::Final),
@@ -137,38 +124,81 @@ impl GroupState {
                 }
                 self.table.remove(start as u64, key);
             }
-            *room -= slice.len();
-            if slice.len() < wanted {
+            let ended = slice.len() < room.rows;
+            room.rows -= slice.len();
+            self.removed = slice.pop().map(|(key, _)| key).filter(|_| !ended);
+            if ended {
                 self.open.remove(&start);
             }
         }
         Ok(())
     }
 
-    /// Says the updates that are owed, if it is time; those of closed windows are said as they close.
-    pub fn update(&mut self, said: &mut Said<'_>, now: i64) -> Result<(), Mute> {
-        if !self.may_speak(said.group, now) {
+    /// Says updates that are owed, if it is time, as many as there is room for; those of closed windows are said as they
+    /// close. What the store owed of old is looked for beside a round, so that neither waits for the other's end.
+    pub fn update(&mut self, said: &mut Said<'_>, now: i64, room: &mut Room) -> Result<(), Mute> {
+        let Emit::Coalesced { updates: Some(every), .. } = said.group.emit else { return Ok(()) };
+        if room.rows == 0 || room.looks == 0 {
             return Ok(());
         }
-        self.said = Some(now);
-        for (start, key) in std::mem::take(&mut self.owed) {
-            if said.group.window.is_some_and(|w| w.closed(start, said.stream_time)) {
-                continue;
+        let round = self.owed.begin(every, now);
+        if !self.owed.old.is_over() {
+            self.say_old(said, now, room, round)?;
+        }
+        while room.rows > 0 && room.looks > 0 {
+            let Some(entry) = self.owed.next() else { break };
+            room.looks -= 1;
+            if !said.group.closed(entry.0, said.stream_time) && self.say_update(said, &entry)? {
+                room.rows -= 1;
             }
-            let Some(cell) = self.table.get_mut(said.store, start as u64, &key)? else { continue };
-            cell.owes = false;
-            said.say((start, &key), cell, Moment::Update)?;
         }
         Ok(())
+    }
+
+    /// Says what the next slice of the store owes of old; beside a round, in half of the room.
+    fn say_old(&mut self, said: &mut Said<'_>, now: i64, room: &mut Room, round: bool) -> Result<(), Mute> {
+        let share = |n: usize| if round { n.div_ceil(2) } else { n };
+        let mut mine = Room { rows: share(room.rows), looks: share(room.looks) };
+        let (group, time) = (said.group, said.stream_time);
+        room.looks -= mine.looks;
+        let found = self.owed.old.slice(said.store, |start| group.closed(start, time), &mut mine)?;
+        room.looks += mine.looks;
+        for entry in &found {
+            if self.say_update(said, entry)? {
+                room.rows -= 1;
+                self.owed.began_with_old(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says the update of one entry if it still owes it, which its own flag alone knows.
+    fn say_update(&mut self, said: &mut Said<'_>, (start, key): &EntryId) -> Result<bool, Mute> {
+        if !self.table.get(said.store, *start as u64, key)?.is_some_and(|cell| cell.owes) {
+            return Ok(false);
+        }
+        let Some(cell) = self.table.get_mut(said.store, *start as u64, key)? else { return Ok(false) };
+        cell.owes = false;
+        said.say((*start, key), cell, Moment::Update)?;
+        Ok(true)
     }
 
     pub fn seal(&mut self, sequence: u64, changes: &mut Changes) {
         self.table.seal(sequence, changes);
     }
 
-    pub fn applied(&mut self, sequence: u64, cache_bytes: usize) {
+    pub fn applied(&mut self, sequence: u64) {
         self.table.applied(sequence);
-        self.table.evict(cache_bytes);
+    }
+
+    /// Drops what the store has too until about so many bytes are held.
+    pub fn evict(&mut self, bytes: usize) {
+        self.table.evict(bytes.saturating_sub(self.owed.bytes()));
+    }
+
+    /// About how many bytes are held.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes() + self.owed.bytes()
     }
 
     /// About how many bytes the next seal takes.

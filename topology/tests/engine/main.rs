@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is the report of a test, also in its helpers")]
 
+mod bounds;
 mod given;
 mod records;
 mod restore;
+mod slices;
 mod windows;
