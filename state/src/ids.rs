@@ -8,10 +8,10 @@ use std::hash::{BuildHasher, Hash};
 
 /// Ids up to which one table is enough; the insert after that spreads them.
 const ONE_TABLE: usize = 16_384;
-/// Tables from then on: 20 million ids are 20 thousand each, which move in well under a millisecond.
+/// Tables from then on: 20 million ids are 20 thousand each, and no more than that move at once.
 const TABLES: usize = 1_024;
 
-/// A hash set whose growth is never felt.
+/// A hash set that grows a small table at a time.
 pub(crate) struct Ids<T> {
     hasher: RandomState,
     tables: Vec<HashTable<T>>,

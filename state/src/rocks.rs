@@ -51,8 +51,8 @@ impl RocksOptions {
     }
 
     fn database(&self) -> Options {
-        // What an open reads back from the WAL stays in memory and in the WAL: writing and syncing a table file of it
-        // took most of an open after a kill. Named by a string, for the crate has no call of its own for it.
+        // What an open reads back from the WAL stays in memory and in the WAL: no table file is
+        // written and synced before the task may run. Named by a string, for the crate has no call of its own for it.
         let mut o = Options::default()
             .get_options_from_string("avoid_flush_during_recovery=true")
             .expect("an option of the RocksDB that this crate is pinned to");
