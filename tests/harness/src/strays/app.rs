@@ -61,8 +61,8 @@ impl<'w> App<'w> {
         let deadline = Instant::now() + LONG;
         while seat.process.wait_message("all tasks ready", SLICE).is_none() {
             if seat.process.ended().is_some() || Instant::now() > deadline {
-                let words = seat.process.journal(|journal| journal.strange.join("; "));
-                return Err(format!("{}: its tasks are not ready; see its log. {words}", seat.name));
+                let words = last_words(&seat.process);
+                return Err(format!("{}: its tasks are not ready: {words}; see its log", seat.name));
             }
         }
         Ok(())
@@ -97,12 +97,7 @@ impl<'w> App<'w> {
             if self.halted.is_some() || self.seats[index].process.ended().is_none() {
                 continue;
             }
-            let last = |journal: &crate::process::Journal| {
-                let exit = journal.lines.iter().rev().find(|line| line.message == "exit");
-                let said = exit.and_then(|line| line.text("cause")).map(str::to_owned);
-                said.or_else(|| journal.strange.last().cloned()).unwrap_or_else(|| "it said nothing".to_owned())
-            };
-            let cause = self.seats[index].process.journal(last);
+            let cause = last_words(&self.seats[index].process);
             if APART.iter().any(|words| cause.contains(words)) {
                 report.halts += 1;
                 self.halt(format!("halt: {cause}"), report);
@@ -184,7 +179,7 @@ impl<'w> App<'w> {
         let mut from = seq;
         if schedule.kill != Kill::No {
             if schedule.kill == Kill::AtNextCommit {
-                self.wait(SHORT, report, |world| is_holding(world))?;
+                self.wait(SHORT, report, is_holding)?;
             }
             from = self.world.last_seq();
             self.kill(report)?;
@@ -256,6 +251,15 @@ impl<'w> App<'w> {
         report.records += sent * 2 * super::trickle::PARTITIONS as u64;
         check(self.world, &place, &instances, if is_done { Ok(sent) } else { Err(()) }, &mut report.tally)
     }
+}
+
+/// The cause of its exit, or whatever it said last.
+pub fn last_words(process: &Process) -> String {
+    process.journal(|journal| {
+        let exit = journal.lines.iter().rev().find(|line| line.message == "exit");
+        let cause = exit.and_then(|line| line.text("cause")).map(str::to_owned);
+        cause.or_else(|| journal.strange.last().cloned()).unwrap_or_else(|| "it said nothing".to_owned())
+    })
 }
 
 fn is_holding(world: &World) -> bool {

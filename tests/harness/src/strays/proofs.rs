@@ -2,7 +2,7 @@
 //! lost connection leads to a recycle. Called by the driver and the short form. Invariant: what is claimed is read from
 //! the broker's answers or from the order of requests at the proxy, never from the product's word alone.
 
-use super::app::{App, LONG};
+use super::app::{App, LONG, last_words};
 use super::report::Report;
 use super::schedule::KINDS;
 use super::world::{World, is_commit};
@@ -68,8 +68,7 @@ pub fn refused_by_run(world: &World) -> Result<String, String> {
     let place = world.place(r#"session.timeout.ms: "6000""#)?;
     let mut process = world.process(&place, &place.name)?;
     let status = process.wait(LONG).ok_or("it runs on a broker that does not verify partitions")?;
-    // Before the log is open it speaks plainly.
-    let cause = process.journal(|journal| journal.strange.last().cloned()).unwrap_or_default();
+    let cause = last_words(&process);
     match status.code() {
         Some(NOT_CONFIGURED) if cause.contains("transaction.partition.verification.enable") => Ok(cause),
         _ => Err(format!("it ended with {status}: {cause}")),
