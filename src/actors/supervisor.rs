@@ -42,6 +42,12 @@ pub struct Plan {
     pub log: Log,
 }
 
+impl Plan {
+    fn stage(&self, task: &TaskId) -> &Arc<Stage> {
+        self.stages.iter().find(|s| s.name == task.stage).expect("assigned topics are those of stages")
+    }
+}
+
 /// From the consumer thread.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -216,10 +222,7 @@ impl Supervisor {
         let (plan, gate, supervisor) = (self.plan.clone(), self.gate.clone(), ctx.address());
         let began = Instant::now();
         spawn(&format!("recover-{task}"), move || {
-            if plan.protections.on("init_first") {
-                gate.wait(plan.lanes);
-            }
-            let outcome = revive(&plan, &task, number, &cancel);
+            let outcome = revive(&plan, &task, number, &cancel, &gate);
             let over = RecoveryOver { task, number, outcome, began };
             if supervisor.try_send(over).is_err() {
                 process::exit("the supervisor does not listen", false);
@@ -281,8 +284,14 @@ impl Gate {
 }
 
 /// RECOVER, then step 8: the task opened on what was recovered.
-fn revive(plan: &Plan, id: &TaskId, number: u64, cancel: &AtomicBool) -> Result<Option<Box<Revived>>, Fault> {
-    let stage = plan.stages.iter().find(|s| s.name == id.stage).expect("assigned topics are those of stages").clone();
+fn revive(
+    plan: &Plan,
+    id: &TaskId,
+    number: u64,
+    cancel: &AtomicBool,
+    gate: &Gate,
+) -> Result<Option<Box<Revived>>, Fault> {
+    let stage = plan.stage(id).clone();
     let folder = plan.folder.join(id.folder());
     let partitions = plan.partitions.get(&*id.topic).copied().unwrap_or(1);
     let changelog = stage.changelog.as_deref();
@@ -299,7 +308,12 @@ fn revive(plan: &Plan, id: &TaskId, number: u64, cancel: &AtomicBool) -> Result<
     };
     let cancelled = || cancel.load(Ordering::Relaxed);
     let place = Place { folder: &folder, options: &plan.rocks, changelog, cancelled: &cancelled };
-    let Some(Recovered { ready, store }) = plan.log.recover(facts, &place)? else { return Ok(None) };
+    // The time that lanes take to settle their transactions is enough for both.
+    let prepared = plan.log.prepare(id, &place);
+    if plan.protections.on("init_first") {
+        gate.wait(plan.lanes);
+    }
+    let Some(Recovered { ready, store }) = plan.log.recover(facts, &place, prepared)? else { return Ok(None) };
     let setup = TaskSetup {
         partition: id.partition,
         partitions,
@@ -308,7 +322,9 @@ fn revive(plan: &Plan, id: &TaskId, number: u64, cancel: &AtomicBool) -> Result<
         position: ready.position,
         cache_bytes: plan.cache_bytes,
     };
+    let began = Instant::now();
     let opened = Task::open(stage, setup, store.clone(), ready.checkpoint.as_ref());
+    tracing::debug!(task = %id, asked = "open task", us = began.elapsed().as_micros() as u64, "recovery");
     let task = opened.map_err(|e| Fault { configuration: true, cause: e.to_string() })?;
     Ok(Some(Box::new(Revived { task, store, ready })))
 }

@@ -55,6 +55,23 @@ pub enum Action {
     Halt(Halt),
 }
 
+impl Action {
+    /// For the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::CommittedOffset => "committed offset",
+            Action::ChangelogEnds => "changelog ends",
+            Action::LastStableOffset => "last stable offset",
+            Action::OpenStore => "open store",
+            Action::RollForward { .. } => "roll forward",
+            Action::InputStart(_) => "input start",
+            Action::Wait(_) => "wait",
+            Action::Ready(_) => "ready",
+            Action::Halt(_) => "halt",
+        }
+    }
+}
+
 /// What the driver found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {

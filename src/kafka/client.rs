@@ -148,6 +148,13 @@ impl Connection {
         c
     }
 
+    /// Reads a changelog up to its end, which a fetch of nothing tells: it must not wait for more to come.
+    pub(super) fn roller(&self) -> ClientConfig {
+        let mut c = self.stable();
+        c.set("fetch.wait.max.ms", "5");
+        c
+    }
+
     /// Ends as they are, open transactions included.
     pub(super) fn raw(&self) -> ClientConfig {
         let mut c = self.base(PRODUCER_ONLY);

@@ -8,16 +8,19 @@ use super::client::Connection;
 use super::errors::{Fault, is_configuration};
 use super::restore;
 use crate::exactly_once::{Action, Answer, Facts, Protections, Ready, Recovery};
+use crate::state_dir;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemill_state::{Changes, MemoryStore, Meta, RocksOptions, RocksStore, StateStore, StoreError};
 use tidemill_topology::{Start, TaskId};
 
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for an answer that is not needed.
+const WARMING: Duration = Duration::from_millis(300);
 const AFTER_AN_ERROR: Duration = Duration::from_millis(200);
 
 /// Handles that look at logs and offsets; shared by every recovery of a process.
@@ -58,20 +61,48 @@ impl Log {
         })
     }
 
+    /// What a recovery needs and may do before it asks its first question: connections to the brokers, whose answers
+    /// count for nothing yet, and the store that lies in the task's folder. Whatever fails here is met again.
+    pub fn prepare(&self, task: &TaskId, place: &Place<'_>) -> Option<Arc<RocksStore>> {
+        let began = Instant::now();
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&task.topic, task.partition);
+        let offsets = self.stable.committed_offsets(list, WARMING).err();
+        let end = |handle: &BaseConsumer| {
+            let topic = place.changelog?;
+            handle.fetch_watermarks(topic, task.partition, WARMING).err()
+        };
+        let errors = [offsets, end(&self.raw), end(&self.stable)];
+        let connected = began.elapsed();
+        let mut store = None;
+        if place.changelog.is_some() {
+            drop(open_store(place, &mut store));
+        }
+        let (us, all_us) = (connected.as_micros() as u64, began.elapsed().as_micros() as u64);
+        tracing::debug!(%task, us, all_us, ?errors, store = store.is_some(), "recovery prepared");
+        store
+    }
+
     /// RECOVER(task) from the first question to ready; `None` when it was cancelled.
     ///
     /// # Errors
     /// A halt, a store that fails, or a right that is missing.
-    pub fn recover(&self, facts: Facts, place: &Place<'_>) -> Result<Option<Recovered>, Fault> {
+    pub fn recover(
+        &self,
+        facts: Facts,
+        place: &Place<'_>,
+        prepared: Option<Arc<RocksStore>>,
+    ) -> Result<Option<Recovered>, Fault> {
         let task = facts.task.clone();
         let mut recovery = Recovery::new(facts, self.protections);
         let mut store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-        let mut opened: Option<Arc<RocksStore>> = None;
+        let mut opened = prepared;
         let mut action = recovery.begin();
         loop {
             if (place.cancelled)() {
                 return Ok(None);
             }
+            let (asked, began) = (action.name(), Instant::now());
             let answer = match action {
                 Action::Ready(ready) => return Ok(Some(Recovered { ready, store })),
                 Action::Halt(halt) => return Err(Fault { cause: halt.cause, configuration: halt.configuration }),
@@ -99,6 +130,7 @@ impl Log {
                 }
                 Action::InputStart(start) => self.input_start(&task, start)?,
             };
+            tracing::debug!(%task, asked, us = began.elapsed().as_micros() as u64, "recovery");
             action = recovery.answer(answer);
         }
     }
@@ -187,6 +219,9 @@ fn open_store(place: &Place<'_>, opened: &mut Option<Arc<RocksStore>>) -> Result
         if !RocksStore::exists(place.folder).map_err(store_fault)? {
             return Ok(Answer::NoStore);
         }
+        if let Some(cause) = state_dir::condemned(place.folder) {
+            return Ok(Answer::Corrupt(cause));
+        }
         if !place.folder.join("CURRENT").exists() {
             return Ok(Answer::Corrupt(format!("{} has files but no CURRENT", place.folder.display())));
         }
@@ -212,5 +247,5 @@ fn drop_store(opened: &mut Option<Arc<RocksStore>>) -> Option<Arc<RocksStore>> {
 }
 
 fn store_fault(e: StoreError) -> Fault {
-    Fault::failed(e.to_string())
+    Fault::failed(state_dir::condemn(&e))
 }

@@ -52,7 +52,7 @@ pub(super) fn roll_forward(
         return Ok((None, 0));
     }
     let name = format!("{}/{}", span.topic, span.partition);
-    let consumer: BaseConsumer = connection.stable().create().map_err(|e| unreadable(&name, &e))?;
+    let consumer: BaseConsumer = connection.roller().create().map_err(|e| unreadable(&name, &e))?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(span.topic, span.partition, Offset::Offset(span.from))
         .and_then(|()| consumer.assign(&list))
