@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use tidemill_harness::process::Process;
 use tidemill_harness::rng::Rng;
 
+/// Filling makes transactions as large as they get; on a busy machine one may take longer than the default of 15 s.
 const TOPOLOGY: &str = r#"
 app: bench
-kafka: { brokers: "BROKERS" }
+kafka: { brokers: "BROKERS", properties: { transaction.timeout.ms: "60000" } }
 state: "STATE"
 lanes: 2
 commit: { interval: INTERVAL }
