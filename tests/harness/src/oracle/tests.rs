@@ -1,3 +1,5 @@
+//! The oracle against streams worked out by hand. Knows no Kafka. Invariant: what it expects is written here in full.
+
 use super::*;
 
 fn row(partition: i32, offset: i64, at: i64, amount: &str) -> Row {

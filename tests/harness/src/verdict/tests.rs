@@ -1,3 +1,5 @@
+//! The verdict must see what is lost, doubled or wrong. Knows no Kafka. Invariant: each damage has its own test.
+
 use super::*;
 use crate::feed::{Feed, Plan};
 use crate::oracle::{First, Second, Sums, WINDOW};
