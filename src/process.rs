@@ -42,6 +42,12 @@ pub fn end_with_the_reader() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// A limit on the size of files is met as a failing write, which says where; the signal would end the process mute.
+pub fn hear_file_limits() {
+    // SAFETY: before any thread is started; ignoring a signal touches no memory.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Notes which batch this thread works on, for the panic hook.
 pub fn working_on(task: &TaskId, from: i64, next: i64) {
     WORK.with(|w| *w.borrow_mut() = Some((task.clone(), from, next)));

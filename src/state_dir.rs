@@ -5,19 +5,24 @@
 //! STATE/APP/lock                       held by the one process that uses it
 //! STATE/APP/instance                   the name under which this directory's process is known to Kafka
 //! STATE/APP/STAGE-TOPIC-PARTITION/     one task's RocksDB
+//! STATE/APP/STAGE-TOPIC-PARTITION/DAMAGED  found damaged at work: the next start builds it again
 //! STATE/APP/STAGE-TOPIC-PARTITION.rebuild/  a store that is being built, swapped in when it is whole
 //! ```
 //!
-//! Opened by `runtime`; read by `cli/state.rs`.
+//! Opened by `runtime`; read by `cli/state.rs`. `actors/` condemn a store, `kafka/recovery.rs` heeds it.
 //! Invariant: one process at a time, and never one of a newer format.
 
 use crate::kafka::Fault;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use tidemill_state::StoreError;
 
 /// Version of the layout above.
 const FORMAT: u32 = 1;
+
+/// Lies in a store that must not be opened again.
+const DAMAGED: &str = "DAMAGED";
 
 /// A data directory that this process holds; let go when dropped.
 pub struct StateDir {
@@ -52,6 +57,21 @@ impl StateDir {
         let instance = name(&folder, instance).map_err(|e| failed("cannot keep the instance's name", &e))?;
         Ok(StateDir { folder, instance, _lock: lock })
     }
+}
+
+/// Marks the store that failed so: an open reads no blocks, and would find it sound again and again.
+/// What to say then.
+pub fn condemn(error: &StoreError) -> String {
+    let StoreError::Corrupt { dir, cause } = error else { return error.to_string() };
+    match fs::write(dir.join(DAMAGED), cause) {
+        Ok(()) => format!("{error}; the next start does that"),
+        Err(e) => format!("{error}; move it away, for it cannot be marked: {e}"),
+    }
+}
+
+/// Why a store was condemned, if it was.
+pub fn condemned(store: &Path) -> Option<String> {
+    fs::read_to_string(store.join(DAMAGED)).ok()
 }
 
 fn check_format(folder: &Path) -> Result<(), String> {
@@ -109,6 +129,17 @@ mod tests {
         let name = first.instance.clone();
         drop(first);
         assert_eq!(StateDir::take(dir.path(), "a", None).unwrap().instance, name);
+    }
+
+    #[test]
+    fn a_damaged_store_is_marked_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (at, cause) = (dir.path().to_owned(), "block 7".to_owned());
+        condemn(&StoreError::Full { dir: at.clone(), cause: cause.clone() });
+        assert_eq!(condemned(dir.path()), None);
+        let said = condemn(&StoreError::Corrupt { dir: at, cause });
+        assert!(said.contains("the next start does that"), "{said}");
+        assert_eq!(condemned(dir.path()).as_deref(), Some("block 7"));
     }
 
     #[test]

@@ -6,9 +6,9 @@
 use super::lane::{Finished, LaneActor};
 use crate::exactly_once::{Assignment, Committer, Cycle, Landed, Outcome, Protections, Refusal, Step, apply};
 use crate::kafka::{Connection, Fault, KafkaCommitter, Snapshots};
-use crate::process;
 use crate::stop_points::{self, Point};
 use crate::watchdog::Watchdog;
+use crate::{process, state_dir};
 use actix::Addr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -165,7 +165,8 @@ impl Thread {
                 match apply(store, sealed, *landed) {
                     Ok(()) => break,
                     Err(error) if tries >= APPLY_TRIES => {
-                        let cause = format!("task {}: {error}; nothing is lost, the changelog has it", sealed.task);
+                        let cause = format!("task {}: {}", sealed.task, state_dir::condemn(&error));
+                        let cause = format!("{cause}; nothing is lost, the changelog has it");
                         return process::exit(&cause, false);
                     }
                     Err(error) => tracing::warn!(task = %sealed.task, %error, "applying again"),

@@ -4,7 +4,7 @@
 //! Invariant: after `Close` was answered, neither the task nor its store handle exists any more.
 
 use crate::exactly_once::{Assignment, Protections};
-use crate::{clock, process};
+use crate::{clock, process, state_dir};
 use actix::prelude::*;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -65,7 +65,11 @@ impl PartitionActor {
 
     fn fail(error: TaskError) {
         let configuration = matches!(error, TaskError::Shape { .. });
-        process::exit(&error.to_string(), configuration);
+        let text = match &error {
+            TaskError::Store { task, cause } => format!("task {task}: {}", state_dir::condemn(cause)),
+            other => other.to_string(),
+        };
+        process::exit(&text, configuration);
     }
 }
 

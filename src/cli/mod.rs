@@ -11,6 +11,7 @@ mod topics;
 use crate::kafka::{Connection, Fault, librdkafka_version};
 use crate::process::{CONFIGURATION, DONE, FAILED, USAGE};
 use clap::{Parser, Subcommand, ValueEnum};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tidemill_topology::{Loaded, Settings};
@@ -68,9 +69,12 @@ pub fn main() -> ExitCode {
     };
     tidemill_observability::start_logs();
     crate::process::abort_on_panic();
+    crate::process::hear_file_limits();
     if !matches!(command, Command::Run(_)) {
         crate::process::end_with_the_reader();
     }
+    // What `run` says at its end goes where the rest of its log goes, in the same form.
+    let logged = matches!(command, Command::Run(_)) && !std::io::stderr().is_terminal();
     let done = match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args, cli.output),
@@ -80,10 +84,11 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => exit(DONE),
         Err(fault) => {
-            for line in fault.cause.lines() {
-                eprintln!("tidemill: {line}");
+            let code = if fault.configuration { CONFIGURATION } else { FAILED };
+            for cause in fault.cause.lines() {
+                if logged { tracing::error!(code, cause, "exit") } else { eprintln!("tidemill: {cause}") }
             }
-            exit(if fault.configuration { CONFIGURATION } else { FAILED })
+            exit(code)
         }
     }
 }
