@@ -41,6 +41,10 @@ impl World {
             is_it
         });
         let (fault, _) = drawn.expect("the draw is below the sum of the weights");
+        let is_measured = self.twins.iter().any(|twin| twin.is_continued);
+        if is_measured && matches!(fault, Fault::Cut | Fault::Broker) {
+            return Ok(false); // how soon the older of two ends is asked of brokers that answer
+        }
         if *fault == Fault::Cut {
             self.cut();
             return Ok(true);
@@ -53,6 +57,9 @@ impl World {
             return Ok(false);
         }
         let index = *self.rng.pick(&free);
+        if *fault == Fault::Twin && !self.seats[index].has_joined {
+            return Ok(false); // nobody knows it yet
+        }
         self.say(&format!("{fault:?} {}", self.seats[index].name));
         match fault {
             Fault::Kill => self.kill(index),

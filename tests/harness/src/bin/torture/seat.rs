@@ -37,6 +37,8 @@ pub struct Seat {
     /// Lines that were read.
     pub cursor: usize,
     pub strange_cursor: usize,
+    /// The process has been told what it owns: it is a member of the group.
+    pub has_joined: bool,
     /// A stopped older process of the same instance is around.
     pub has_twin: bool,
 }
@@ -55,6 +57,7 @@ impl Seat {
             trap: None,
             cursor: 0,
             strange_cursor: 0,
+            has_joined: false,
             has_twin: false,
         }
     }
@@ -71,6 +74,7 @@ impl Seat {
         self.starts += 1;
         self.process = Some(Process::start(&start)?);
         self.condition = Condition::Up;
+        self.has_joined = false;
         (self.cursor, self.strange_cursor) = (0, 0);
         Ok(())
     }
@@ -81,6 +85,7 @@ impl Seat {
         let from = self.cursor;
         let lines = process.journal(|journal| journal.lines[from..].to_vec());
         self.cursor += lines.len();
+        self.has_joined |= lines.iter().any(|line| line.message == "assigned");
         lines
     }
 

@@ -24,7 +24,7 @@ pub const KEPT: &str = "torture-kept";
 /// A process whose instance was started elsewhere must be gone so long after SIGCONT.
 pub const FENCED_WITHIN: Duration = Duration::from_secs(10);
 /// Causes for which a process may end by itself under faults; any other is a violation.
-const EXPLAINED: &[&str] = &["fenced", "no longer accepts this instance", "watchdog"];
+const EXPLAINED: &[&str] = &["fenced", "no longer accepts this instance", "a transaction takes too long"];
 /// A restart after an exit that nobody asked for.
 const RESPAWN: Duration = Duration::from_millis(300);
 
@@ -286,7 +286,9 @@ impl World {
         for mut twin in twins {
             let name = self.seats[twin.seat].name.clone();
             if !twin.is_continued {
-                if Instant::now() >= twin.cont_at {
+                // The broker can only tell the older one of the younger once that has joined, and while it answers.
+                let is_displaced = self.seats[twin.seat].has_joined && self.failing.is_none();
+                if Instant::now() >= twin.cont_at && is_displaced {
                     (twin.cont_at, twin.is_continued) = (Instant::now(), true);
                     twin.process.cont();
                     self.say(&format!("{name}: the older of two goes on"));
