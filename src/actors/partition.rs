@@ -4,6 +4,7 @@
 //! Invariant: after `Close` was answered, neither the task nor its store handle exists any more.
 
 use crate::exactly_once::{Assignment, Protections};
+use crate::kafka::Fault;
 use crate::{clock, process, state_dir};
 use actix::prelude::*;
 use std::cell::Cell;
@@ -51,6 +52,15 @@ enum Phase {
     Closed,
 }
 
+/// What to say of a task that stops; a store that is damaged is condemned.
+pub(super) fn fault(error: &TaskError) -> Fault {
+    match error {
+        TaskError::Store { task, cause } => Fault::failed(format!("task {task}: {}", state_dir::condemn(cause))),
+        TaskError::Shape { .. } | TaskError::Output { .. } => Fault::configuration(error.to_string()),
+        other => Fault::failed(other.to_string()),
+    }
+}
+
 /// One task at work.
 pub struct PartitionActor {
     phase: Phase,
@@ -64,12 +74,8 @@ impl PartitionActor {
     }
 
     fn fail(error: TaskError) {
-        let configuration = matches!(error, TaskError::Shape { .. });
-        let text = match &error {
-            TaskError::Store { task, cause } => format!("task {task}: {}", state_dir::condemn(cause)),
-            other => other.to_string(),
-        };
-        process::exit(&text, configuration);
+        let Fault { cause, configuration } = fault(&error);
+        process::exit(&cause, configuration);
     }
 }
 

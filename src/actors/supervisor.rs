@@ -6,6 +6,7 @@
 
 use super::committer::{self, Setup, Totals};
 use super::lane::{Adopt, Drain, LaneActor, LaneSettings, Parts, Release};
+use super::partition::fault;
 use crate::exactly_once::{Facts, Protections, Ready, Why};
 use crate::kafka::{Connection, Event, Fault, Log, Place, ReaderHandle, Recovered, Snapshots};
 use crate::watchdog::Watchdog;
@@ -325,7 +326,7 @@ fn revive(
     let began = Instant::now();
     let opened = Task::open(stage, setup, store.clone(), ready.checkpoint.as_ref());
     tracing::debug!(task = %id, asked = "open task", us = began.elapsed().as_micros() as u64, "recovery");
-    let task = opened.map_err(|e| Fault { configuration: true, cause: e.to_string() })?;
+    let task = opened.map_err(|e| fault(&e))?;
     Ok(Some(Box::new(Revived { task, store, ready })))
 }
 
