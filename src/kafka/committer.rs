@@ -131,7 +131,7 @@ impl KafkaCommitter {
     fn give_up(&mut self, failed: Failed) -> Outcome {
         let text = format!("{}: {}", failed.what, failed.error);
         match classify(&failed.error) {
-            Class::Fenced => return Outcome::Fenced(format!("lane {}: {text}", self.lane)),
+            Class::Fenced => return Outcome::Fenced(format!("lane {}: fenced: {text}", self.lane)),
             Class::Configuration => {
                 let remedy = "check the topic's max.message.bytes and this user's rights";
                 return Outcome::Fatal(format!("lane {}: {text}; {remedy}", self.lane));
@@ -178,7 +178,7 @@ impl KafkaCommitter {
         };
         let text = format!("COMMIT: {error}");
         match classify(&error) {
-            Class::Fenced => Outcome::Fenced(format!("lane {}: {text}", self.lane)),
+            Class::Fenced => Outcome::Fenced(format!("lane {}: fenced: {text}", self.lane)),
             Class::GroupMoved | Class::Abortable => self.give_up(failed(error, "COMMIT")),
             _ => {
                 self.taint(text.clone());

@@ -11,6 +11,7 @@ mod errors;
 mod native;
 mod producer;
 mod reader;
+mod readers;
 mod rebalance;
 mod recovery;
 mod restore;

@@ -6,6 +6,7 @@
 
 use super::client::Connection;
 use super::errors::{Fault, is_configuration};
+use super::readers::Readers;
 use super::restore;
 use crate::exactly_once::{Action, Answer, Facts, Protections, Ready, Recovery};
 use crate::state_dir;
@@ -28,6 +29,7 @@ pub struct Log {
     connection: Connection,
     stable: BaseConsumer,
     raw: BaseConsumer,
+    readers: Readers,
     protections: Protections,
 }
 
@@ -57,6 +59,7 @@ impl Log {
             connection: connection.clone(),
             stable: stable.create().map_err(wrong)?,
             raw: raw.create().map_err(wrong)?,
+            readers: Readers::new(connection),
             protections,
         })
     }
@@ -123,7 +126,7 @@ impl Log {
                 Action::RollForward { from, end, rebuild } => {
                     let at = restore::Span { topic: changelog(place), partition: task.partition, from, end };
                     let old = if rebuild { drop_store(&mut opened) } else { opened.clone() };
-                    let (filled, answer) = self.roll_forward(place, old, &at)?;
+                    let Some((filled, answer)) = self.roll_forward(place, old, &at)? else { return Ok(None) };
                     store = filled.clone();
                     opened = Some(filled);
                     answer
@@ -165,25 +168,26 @@ impl Log {
         }
     }
 
+    /// `None` when it was cancelled: then a store that was to be replaced is still there.
     fn roll_forward(
         &self,
         place: &Place<'_>,
         store: Option<Arc<RocksStore>>,
         span: &restore::Span<'_>,
-    ) -> Result<(Arc<RocksStore>, Answer), Fault> {
-        let read = |into: &RocksStore| restore::roll_forward(&self.connection, into, span, place.cancelled);
+    ) -> Result<Option<(Arc<RocksStore>, Answer)>, Fault> {
+        let read = |into: &RocksStore| restore::roll_forward(&self.readers, into, span, place.cancelled);
         if let Some(store) = store {
-            let (checkpoint, records) = read(&store)?;
-            return Ok((store, Answer::Rolled { checkpoint, records }));
+            let Some((checkpoint, records)) = read(&store)? else { return Ok(None) };
+            return Ok(Some((store, Answer::Rolled { checkpoint, records })));
         }
         let rebuild = RocksStore::rebuild(place.folder, place.options).map_err(store_fault)?;
-        let (checkpoint, records) = read(rebuild.store())?;
+        let Some((checkpoint, records)) = read(rebuild.store())? else { return Ok(None) };
         if records == 0 {
             let nothing = Meta { checkpoint: Vec::new(), position: span.from, append_time: 0 };
             rebuild.store().apply(&Changes::new(), &nothing).map_err(store_fault)?;
         }
         let store = rebuild.finish().map_err(store_fault)?;
-        Ok((Arc::new(store), Answer::Rolled { checkpoint, records }))
+        Ok(Some((Arc::new(store), Answer::Rolled { checkpoint, records })))
     }
 
     fn input_start(&self, task: &TaskId, start: Start) -> Result<Answer, Fault> {

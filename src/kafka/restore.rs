@@ -3,8 +3,8 @@
 //! Called by `recovery.rs` (step 6). Knows nothing of why.
 //! Invariant: a store's position never passes a record that it does not hold.
 
-use super::client::Connection;
 use super::errors::Fault;
+use super::readers::Readers;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
@@ -35,41 +35,55 @@ struct Roller<'a> {
     records: u64,
 }
 
-/// The last checkpoint read, if any, and how many records were read.
+/// The last checkpoint read, if any, and how many records were read; `None` when it was cancelled.
 ///
 /// # Errors
 /// The store fails, a checkpoint cannot be read, or the changelog cannot.
 pub(super) fn roll_forward(
-    connection: &Connection,
+    readers: &Readers,
     store: &RocksStore,
     span: &Span<'_>,
     cancelled: &dyn Fn() -> bool,
-) -> Result<(Option<Checkpoint>, u64), Fault> {
+) -> Result<Option<(Option<Checkpoint>, u64)>, Fault> {
     let known = store.meta().map_err(|e| Fault::failed(e.to_string()))?;
     let meta = known.unwrap_or(Meta { checkpoint: Vec::new(), position: span.from, append_time: 0 });
-    let mut roller = Roller { store, changes: Changes::new(), meta, found: None, records: 0 };
-    if span.from >= span.end {
-        return Ok((None, 0));
+    // Behind a committed checkpoint stands its control record: a single offset holds nothing to read.
+    let behind = if meta.checkpoint.is_empty() { span.from } else { span.from + 1 };
+    if behind >= span.end {
+        return Ok(Some((None, 0)));
     }
+    let mut roller = Roller { store, changes: Changes::new(), meta, found: None, records: 0 };
+    let whole = readers.lend(|reader| read(reader, span, &mut roller, cancelled))?;
+    roller.write()?;
+    Ok(whole.then_some((roller.found, roller.records)))
+}
+
+/// False when it was cancelled before the end.
+fn read(
+    reader: &BaseConsumer,
+    span: &Span<'_>,
+    roller: &mut Roller<'_>,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<bool, Fault> {
     let name = format!("{}/{}", span.topic, span.partition);
-    let consumer: BaseConsumer = connection.roller().create().map_err(|e| unreadable(&name, &e))?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(span.topic, span.partition, Offset::Offset(span.from))
-        .and_then(|()| consumer.assign(&list))
+        .and_then(|()| reader.assign(&list))
         .map_err(|e| unreadable(&name, &e))?;
     while !cancelled() {
-        match consumer.poll(POLL) {
-            None => {}
-            Some(Ok(record)) => roller.take(&record)?,
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
+        match reader.poll(POLL) {
+            Some(Ok(record)) if (record.topic(), record.partition()) == (span.topic, span.partition) => {
+                roller.take(&record)?;
+            }
+            None | Some(Ok(_)) => {}
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
             Some(Err(e)) if e.rdkafka_error_code().is_some_and(super::errors::is_configuration) => {
                 return Err(unreadable(&name, &e));
             }
             Some(Err(error)) => tracing::warn!(%error, "reading {name} again"),
         }
     }
-    roller.write()?;
-    Ok((roller.found, roller.records))
+    Ok(false)
 }
 
 fn unreadable(name: &str, error: &KafkaError) -> Fault {
