@@ -120,10 +120,7 @@ impl Batch {
             timestamp: s.timestamp,
             key: s.key.as_ref().map(|r| &self.buf[r.start as usize..r.end as usize]),
             value: s.value.as_ref().map(|r| &self.buf[r.start as usize..r.end as usize]),
-            headers: Headers {
-                buf: &self.buf,
-                slots: &self.headers[s.headers.start as usize..s.headers.end as usize],
-            },
+            headers: Headers { buf: &self.buf, slots: &self.headers[s.headers.start as usize..s.headers.end as usize] },
         })
     }
 }

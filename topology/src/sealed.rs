@@ -87,13 +87,7 @@ pub struct OutRecord<'a> {
 
 impl Outputs {
     /// Adds one record; its headers follow through [`Outputs::push_header`].
-    pub fn push(
-        &mut self,
-        to: (&Arc<str>, Option<i32>),
-        timestamp: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-    ) {
+    pub fn push(&mut self, to: (&Arc<str>, Option<i32>), timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
         let key = key.map(|b| self.keep(b));
         let value = value.map(|b| self.keep(b));
         let at = self.headers.len() as u32;

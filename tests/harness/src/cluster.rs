@@ -13,6 +13,8 @@ pub struct Cluster {
     pub bootstrap: String,
     /// The brokers behind the proxied ports, in order; empty without such ports.
     pub upstreams: Vec<SocketAddr>,
+    /// Where a password is wanted; with `--sasl`.
+    pub sasl: Option<String>,
     directory: PathBuf,
     /// Removes the directory at the end, where it is this value's own.
     _scratch: Option<tempfile::TempDir>,
@@ -23,7 +25,8 @@ fn script() -> Command {
 }
 
 impl Cluster {
-    /// 1 or 3 nodes. `proxied_ports`: none, or the proxy's port for each node. `extra`: broker properties `name=value`.
+    /// 1 or 3 nodes. `proxied_ports`: none, or the proxy's port for each node. `extra`: broker properties `name=value`, and
+    /// options of the script such as `--sasl`.
     /// Panics with the script's own words if the cluster does not start.
     pub fn start(nodes: usize, proxied_ports: &[u16], extra: &[&str]) -> Cluster {
         let scratch = tempfile::tempdir().expect("the temporary directory takes files");
@@ -42,17 +45,21 @@ impl Cluster {
             start.args(["--proxy-ports", &ports.join(",")]);
         }
         for property in extra {
-            start.args(["--set", property]);
+            match property.starts_with("--") {
+                true => start.arg(property),
+                false => start.args(["--set", property]),
+            };
         }
         let output = start.output().expect("tests/stack/kafka-cluster can be run");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let env = String::from_utf8_lossy(&output.stdout).into_owned();
         let value = |name: &str| env.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         let bootstrap = value("KAFKA_BOOTSTRAP").expect("the script prints KAFKA_BOOTSTRAP").to_owned();
+        let sasl = value("KAFKA_SASL_BOOTSTRAP").map(str::to_owned);
         let upstreams = value("KAFKA_PROXY_UPSTREAM").unwrap_or_default();
         let address = |text: &str| text.parse().expect("the script prints host:port");
         let upstreams = upstreams.split_terminator(',').map(address).collect();
-        Cluster { bootstrap, upstreams, directory: directory.to_owned(), _scratch: None }
+        Cluster { bootstrap, upstreams, sasl, directory: directory.to_owned(), _scratch: None }
     }
 
     /// kill -9; nodes count from 1.
