@@ -3,13 +3,13 @@
 //! Gets sealed values from its lane actor, gives back what became of them.
 //! Invariant: store handles of a job are dropped before the lane hears that it is over.
 
-use super::lane::{Finished, LaneActor};
+use super::messages::{Finished, Job, Totals};
 use crate::exactly_once::{Assignment, Committer, Cycle, Landed, Outcome, Protections, Refusal, Step, apply};
 use crate::kafka::{Connection, Fault, KafkaCommitter, Snapshots};
 use crate::stop_points::{self, Point};
 use crate::watchdog::Watchdog;
 use crate::{process, state_dir};
-use actix::Addr;
+use actix::Recipient;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -21,13 +21,6 @@ use tidemill_topology::{Sealed, TaskId};
 const APPLY_TRIES: u32 = 3;
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Sealed values on their way to one transaction, and the stores that follow it.
-pub struct Job {
-    pub assignment: Arc<Assignment>,
-    pub sealed: Vec<Sealed>,
-    pub stores: BTreeMap<TaskId, Arc<dyn StateStore>>,
-}
-
 /// What a committer thread needs to open its producer.
 pub struct Setup {
     pub lane: usize,
@@ -37,15 +30,6 @@ pub struct Setup {
     pub watchdog: Arc<Watchdog>,
 }
 
-/// What this thread did, for the line at the end.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Totals {
-    pub committed: u64,
-    pub aborted: u64,
-    pub unknown: u64,
-    pub recycled: u64,
-}
-
 struct Thread {
     setup: Setup,
     committer: KafkaCommitter,
@@ -53,7 +37,7 @@ struct Thread {
 }
 
 /// The thread's life: settle what an earlier incarnation left open, say so, then one job after the other.
-pub fn run(setup: Setup, jobs: &Receiver<Job>, ready: impl FnOnce(), lane: &Addr<LaneActor>) {
+pub fn run(setup: Setup, jobs: &Receiver<Job>, ready: impl FnOnce(), lane: &Recipient<Finished>) {
     let began = Instant::now();
     let Setup { lane: number, connection, snapshots, protections, watchdog } = &setup;
     let opened = KafkaCommitter::open(connection.clone(), *number, *protections, snapshots.clone(), watchdog.clone());

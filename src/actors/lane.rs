@@ -4,9 +4,8 @@
 //! committer thread; tells the tasks what became of them. Told by the supervisor which tasks it has.
 //! Invariant: one set of sealed values at a time; the next seal waits for it, processing does not.
 
-use super::committer::{Job, Totals};
-use super::partition::{Applied, Close, PartitionActor, Pulse, Seal, Work};
-use super::supervisor::{LetGo, Lost, Supervisor};
+use super::messages::{Adopt, Applied, Close, Drain, Drained, Finished, Job, LetGo, Lost, Release, Seal, Totals, Work};
+use super::partition::{PartitionActor, Pulse};
 use crate::exactly_once::Protections;
 use crate::kafka::{ReaderHandle, Snapshots, Start};
 use actix::prelude::*;
@@ -17,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use tidemill_state::StateStore;
-use tidemill_topology::{Sealed, Task, TaskId};
+use tidemill_topology::{Sealed, TaskId};
 
 /// How often a lane looks whether a seal is due.
 const TICK: Duration = Duration::from_millis(2);
@@ -29,34 +28,6 @@ const MAILBOX: usize = 4_096;
 pub struct LaneSettings {
     pub interval: Duration,
     pub bytes: usize,
-}
-
-/// A recovered task, to be run from now on.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Adopt {
-    pub task: Box<Task>,
-    pub store: Arc<dyn StateStore>,
-}
-
-/// A task that is not ours any more.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Release(pub TaskId);
-
-/// Work off what has arrived, commit it, close every task, and say so.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Drain;
-
-/// What became of a job.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub enum Finished {
-    /// In the stores: these tasks, with these sequences.
-    Applied { tasks: Vec<(TaskId, u64)>, totals: Totals },
-    /// Nobody knows: the memory of every task here is to be dropped.
-    Unknown { totals: Totals },
 }
 
 struct Held {
@@ -82,7 +53,7 @@ pub struct LaneActor {
     protections: Protections,
     reader: ReaderHandle,
     jobs: SyncSender<Job>,
-    supervisor: Addr<Supervisor>,
+    supervisor: Upward,
     tasks: BTreeMap<TaskId, Held>,
     /// Closed, but a job on its way still holds the store.
     leaving: Vec<TaskId>,
@@ -94,6 +65,13 @@ pub struct LaneActor {
     totals: Totals,
 }
 
+/// Where a lane's news go.
+pub struct Upward {
+    pub let_go: Recipient<LetGo>,
+    pub lost: Recipient<Lost>,
+    pub drained: Recipient<Drained>,
+}
+
 /// What a lane is made of.
 pub struct Parts {
     pub number: usize,
@@ -102,7 +80,7 @@ pub struct Parts {
     pub protections: Protections,
     pub reader: ReaderHandle,
     pub jobs: SyncSender<Job>,
-    pub supervisor: Addr<Supervisor>,
+    pub supervisor: Upward,
 }
 
 impl LaneActor {
@@ -190,16 +168,14 @@ impl LaneActor {
     }
 
     fn let_go(&self, task: TaskId) {
-        self.tell(LetGo(task));
+        self.tell(&self.supervisor.let_go, LetGo(task));
     }
 
-    fn tell<M>(&self, message: M)
+    fn tell<M>(&self, whom: &Recipient<M>, message: M)
     where
-        M: Message + Send + 'static,
-        M::Result: Send,
-        Supervisor: Handler<M>,
+        M: Message<Result = ()> + Send + 'static,
     {
-        if self.supervisor.try_send(message).is_err() {
+        if whom.try_send(message).is_err() {
             crate::process::exit(&format!("lane {}: the supervisor does not listen", self.number), false);
         }
     }
@@ -209,7 +185,7 @@ impl LaneActor {
         self.draining = false;
         let closing: Vec<_> = std::mem::take(&mut self.tasks).into_values().map(|t| t.actor.send(Close)).collect();
         let done = futures_util::future::join_all(closing).into_actor(self).map(|_, lane, _| {
-            lane.tell(super::supervisor::Drained(lane.number, lane.totals));
+            lane.tell(&lane.supervisor.drained, Drained(lane.number, lane.totals));
         });
         ctx.spawn(done);
     }
@@ -294,7 +270,7 @@ impl Handler<Finished> for LaneActor {
             Finished::Unknown { totals } => {
                 self.totals = totals;
                 let lost: Vec<TaskId> = self.tasks.keys().cloned().collect();
-                self.tell(Lost(lost.clone()));
+                self.tell(&self.supervisor.lost, Lost(lost.clone()));
                 for task in lost {
                     self.close(task, ctx);
                 }

@@ -6,8 +6,10 @@
 
 mod committer;
 mod lane;
+mod messages;
 mod partition;
 mod supervisor;
 
 pub use lane::LaneSettings;
-pub use supervisor::{Heard, Plan, Stop, Supervisor};
+pub use messages::{Heard, Stop};
+pub use supervisor::{Plan, Supervisor};

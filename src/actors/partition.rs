@@ -3,7 +3,8 @@
 //! Gets batches from the consumer thread, seals when its lane says so, and lets go when told.
 //! Invariant: after `Close` was answered, neither the task nor its store handle exists any more.
 
-use crate::exactly_once::{Assignment, Protections};
+use super::messages::{Applied, Close, Seal, Work};
+use crate::exactly_once::Protections;
 use crate::kafka::Fault;
 use crate::{clock, process, state_dir};
 use actix::prelude::*;
@@ -11,30 +12,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidemill_state::StateStore;
-use tidemill_topology::{Batch, Sealed, Task, TaskError};
+use tidemill_topology::{Task, TaskError};
 
 /// Batches that may wait: little, so that a seal is not queued behind much.
 const MAILBOX: usize = 2;
-
-/// A batch of the task's own partition.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Work(pub Batch);
-
-/// SEAL: hand over what moved, if this snapshot owns the task under its number.
-#[derive(Message)]
-#[rtype(result = "Option<(Sealed, Arc<dyn StateStore>)>")]
-pub struct Seal(pub Arc<Assignment>);
-
-/// The store has what was sealed with this sequence.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Applied(pub u64);
-
-/// Let go of task and store.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Close;
 
 /// What the lane may see of a task without a message; both live on one arbiter.
 #[derive(Default)]

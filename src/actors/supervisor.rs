@@ -4,8 +4,9 @@
 //! them back, and ends the process in order.
 //! Invariant: a task's folder is opened only after its previous owner in this process has let go of it.
 
-use super::committer::{self, Setup, Totals};
-use super::lane::{Adopt, Drain, LaneActor, LaneSettings, Parts, Release};
+use super::committer::{self, Setup};
+use super::lane::{LaneActor, LaneSettings, Parts, Upward};
+use super::messages::{Adopt, Drain, Drained, Heard, LetGo, Lost, Release, Stop, Totals};
 use super::partition::fault;
 use crate::exactly_once::{Facts, Protections, Ready, Why};
 use crate::kafka::{Connection, Event, Fault, Log, Place, ReaderHandle, Recovered, Snapshots};
@@ -48,31 +49,6 @@ impl Plan {
         self.stages.iter().find(|s| s.name == task.stage).expect("assigned topics are those of stages")
     }
 }
-
-/// From the consumer thread.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Heard(pub Event);
-
-/// A lane closed this task, and no job holds its store.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct LetGo(pub TaskId);
-
-/// An outcome is unknown: these tasks' memory is being dropped, and they are to be recovered.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Lost(pub Vec<TaskId>);
-
-/// A lane has committed all that it had.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Drained(pub usize, pub Totals);
-
-/// SIGTERM or SIGINT.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Stop(pub &'static str);
 
 /// A recovery thread is done.
 #[derive(Message)]
@@ -150,7 +126,11 @@ impl Supervisor {
                 protections: self.plan.protections,
                 reader: self.reader.clone(),
                 jobs,
-                supervisor: ctx.address(),
+                supervisor: Upward {
+                    let_go: ctx.address().recipient(),
+                    lost: ctx.address().recipient(),
+                    drained: ctx.address().recipient(),
+                },
             };
             let lane = LaneActor::start_in_arbiter(&Arbiter::new().handle(), |_| LaneActor::new(parts));
             let setup = Setup {
@@ -160,7 +140,7 @@ impl Supervisor {
                 protections: self.plan.protections,
                 watchdog: self.plan.watchdog.clone(),
             };
-            let (gate, told) = (self.gate.clone(), lane.clone());
+            let (gate, told) = (self.gate.clone(), lane.clone().recipient());
             spawn(&format!("committer-{number}"), move || committer::run(setup, &work, || gate.open(), &told));
             self.lanes.push(lane);
         }
@@ -300,6 +280,7 @@ fn revive(
     getrandom::fill(&mut new_store).map_err(|e| Fault::failed(format!("no randomness for a store's id: {e}")))?;
     let facts = Facts {
         task: id.clone(),
+        name: stage.checkpoint_name(id.partition),
         partitions,
         start: stage.start,
         stateful: changelog.is_some(),

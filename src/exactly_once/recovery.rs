@@ -15,6 +15,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub task: TaskId,
+    /// The name in its checkpoints.
+    pub name: String,
     /// Partitions of the input topic now.
     pub partitions: i32,
     pub start: Start,
@@ -262,13 +264,13 @@ impl Recovery {
                 "run the newer version",
             )
         })?;
+        self.same_task(&checkpoint)?;
         if meta.position > end {
             let what = format!("its store stands at {} of a changelog that ends at {end}", meta.position);
             return Err(
                 self.halt(&what, "the changelog was deleted or is another cluster's; restore it, or use a new app")
             );
         }
-        self.same_task(&checkpoint)?;
         let age = self.facts.now - meta.append_time;
         let reason = if meta.position < start {
             Some(format!("its position {} is before the changelog's first record {start}", meta.position))
@@ -281,16 +283,15 @@ impl Recovery {
     }
 
     fn same_task(&self, checkpoint: &Checkpoint) -> Result<(), Halt> {
-        let task = self.facts.task.to_string();
-        if checkpoint.task != task {
+        if checkpoint.task != self.facts.name {
             let what = format!("the state found is that of {}", checkpoint.task);
-            return Err(self.halt(&what, "give each application a state directory and an app name of its own"));
+            return Err(self.halt(&what, "move that folder away, and the task builds its own from its changelog"));
         }
         if checkpoint.partitions != self.facts.partitions {
             let (was, now) = (checkpoint.partitions, self.facts.partitions);
             let what =
                 format!("topic {} had {was} partitions and has {now}, so keys have moved", self.facts.task.topic);
-            let remedy = format!("go back to {was} partitions, or start a new app on the topic");
+            let remedy = format!("make a topic with {was} partitions again, or start a new app on this one");
             return Err(Halt { configuration: true, ..self.halt(&what, &remedy) });
         }
         Ok(())

@@ -36,6 +36,7 @@ fn meta(checkpoint: &Checkpoint, position: i64) -> Meta {
 
 fn facts() -> Facts {
     Facts {
+        name: task(0).to_string(),
         task: task(0),
         partitions: 4,
         start: Start::Earliest,

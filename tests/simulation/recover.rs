@@ -32,6 +32,7 @@ impl World {
         let new_store = (u128::from(self.rng.next()) << 64) | u128::from(self.rng.next());
         let facts = Facts {
             task: self.fixture.stage.task(p),
+            name: self.fixture.stage.checkpoint_name(p),
             partitions: self.shape.partitions as i32,
             start: Start::Earliest,
             stateful: self.fixture.stage.changelog.is_some(),

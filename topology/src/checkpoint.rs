@@ -11,7 +11,7 @@ pub const VERSION: u8 = 1;
 /// Which prefix of its inputs a task's state stands for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The task's name, `stage/topic/partition`.
+    /// Whose it is: the task's changelog partition, `topic/partition`.
     pub task: String,
     /// Made once, when the task first ran; the same in every store and changelog of the task.
     pub store: u128,

@@ -94,6 +94,14 @@ impl Stage {
         TaskId { stage: self.name.clone(), topic: self.topic.clone(), partition }
     }
 
+    /// The name that stands in a task's checkpoints: its changelog partition, which no other application has.
+    pub fn checkpoint_name(&self, partition: i32) -> String {
+        match &self.changelog {
+            Some(changelog) => format!("{changelog}/{partition}"),
+            None => self.task(partition).to_string(),
+        }
+    }
+
     /// Its named states and their shapes.
     pub fn states(&self) -> Vec<(Arc<str>, String)> {
         self.groups.iter().map(|g| (g.name.clone(), g.shape())).collect()

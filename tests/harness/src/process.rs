@@ -271,7 +271,7 @@ mod tests {
     fn a_stopped_process_can_be_killed() {
         use std::os::unix::process::ExitStatusExt;
         let directory = tempfile::tempdir().unwrap();
-        let mut process = shell("sleep 60", directory.path());
+        let mut process = shell("exec sleep 60", directory.path());
         process.stop();
         assert!(process.wait(Duration::from_millis(50)).is_none());
         assert_eq!(process.kill().signal(), Some(libc::SIGKILL));

@@ -104,7 +104,7 @@ impl Task {
     fn checkpoint(&self) -> Checkpoint {
         let topic = self.id.topic.to_string();
         Checkpoint {
-            task: self.id.to_string(),
+            task: self.stage.checkpoint_name(self.id.partition),
             store: self.store_id,
             sequence: self.sequence,
             positions: vec![Position { topic, partition: self.id.partition, offset: self.position }],

@@ -1,0 +1,101 @@
+//! What actors and threads of this room say to each other, sender to receiver, down and up.
+//!
+//! Knows no actor, so that those who talk need not know each other.
+//! Invariant: a message is a batch, a seal or a decision; never a record.
+
+use crate::exactly_once::Assignment;
+use crate::kafka::Event;
+use actix::Message;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidemill_state::StateStore;
+use tidemill_topology::{Batch, Sealed, Task, TaskId};
+
+/// A batch of the task's own partition.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Work(pub Batch);
+
+/// SEAL: hand over what moved, if this snapshot owns the task under its number.
+#[derive(Message)]
+#[rtype(result = "Option<(Sealed, Arc<dyn StateStore>)>")]
+pub struct Seal(pub Arc<Assignment>);
+
+/// The store has what was sealed with this sequence.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Applied(pub u64);
+
+/// Let go of task and store.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Close;
+
+/// A recovered task, to be run from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Adopt {
+    pub task: Box<Task>,
+    pub store: Arc<dyn StateStore>,
+}
+
+/// A task that is not ours any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Release(pub TaskId);
+
+/// Work off what has arrived, commit it, close every task, and say so.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// What became of a job.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum Finished {
+    /// In the stores: these tasks, with these sequences.
+    Applied { tasks: Vec<(TaskId, u64)>, totals: Totals },
+    /// Nobody knows: the memory of every task here is to be dropped.
+    Unknown { totals: Totals },
+}
+
+/// Sealed values on their way to one transaction, and the stores that follow it.
+pub struct Job {
+    pub assignment: Arc<Assignment>,
+    pub sealed: Vec<Sealed>,
+    pub stores: BTreeMap<TaskId, Arc<dyn StateStore>>,
+}
+
+/// What this thread did, for the line at the end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    pub committed: u64,
+    pub aborted: u64,
+    pub unknown: u64,
+    pub recycled: u64,
+}
+
+/// From the consumer thread.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Heard(pub Event);
+
+/// A lane closed this task, and no job holds its store.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LetGo(pub TaskId);
+
+/// An outcome is unknown: these tasks' memory is being dropped, and they are to be recovered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Lost(pub Vec<TaskId>);
+
+/// A lane has committed all that it had.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drained(pub usize, pub Totals);
+
+/// SIGTERM or SIGINT.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop(pub &'static str);
