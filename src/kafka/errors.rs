@@ -80,7 +80,8 @@ fn is_group_moved(code: RDKafkaErrorCode) -> bool {
     matches!(code, IllegalGeneration | UnknownMemberId | FencedInstanceId | RebalanceInProgress | StaleMemberEpoch)
 }
 
-/// Codes that only a person can mend.
+/// Codes that only a person can mend. An unknown topic or partition is not among them: while a broker is away, the
+/// others may not know it yet; whether topics are there is asked at the start.
 pub(super) fn is_configuration(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::*;
     matches!(
@@ -94,8 +95,6 @@ pub(super) fn is_configuration(code: RDKafkaErrorCode) -> bool {
             | MessageSizeTooLarge
             | InvalidMessageSize
             | PolicyViolation
-            | UnknownTopic
-            | UnknownPartition
             | UnsupportedVersion
             | UnsupportedForMessageFormat
             | InvalidTransactionTimeout
