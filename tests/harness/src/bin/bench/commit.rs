@@ -44,7 +44,7 @@ pub struct Options {
     #[arg(long, default_value_t = 8)]
     partitions: i32,
     /// Milliseconds between two records of a partition
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 12)]
     every: u64,
 }
 
