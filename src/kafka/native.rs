@@ -1,6 +1,6 @@
-//! The two things that rdkafka has no safe form of: one queue of our own, read in batches, and the group's member.
+//! The two things that rdkafka has no safe form of: one queue of our own for records, and the group's member.
 //!
-//! All `unsafe` of the product is here. Called by `reader.rs` and `rebalance.rs`.
+//! Every unsafe call of librdkafka is here. Called by `reader.rs` and `rebalance.rs`.
 //! Invariant: a pointer from librdkafka never leaves a call of this file; what leaves is copied or borrowed for a call.
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -10,10 +10,8 @@ use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-/// A queue to which partitions are forwarded, so that messages are read in batches and rebalance events are not.
-///
-/// librdkafka's batch read on the consumer's own queue would take rust-rdkafka's rebalance events and answer them with
-/// "unassign everything", silently.
+/// A queue to which partitions are forwarded, so that records are read without rust-rdkafka's rebalance events: a plain
+/// read of the consumer's own queue would take those too and answer them with "unassign everything", silently.
 pub struct DataQueue {
     queue: *mut sys::rd_kafka_queue_t,
     batch: usize,

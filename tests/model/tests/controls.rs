@@ -53,7 +53,7 @@ fn second_look() {
 }
 
 #[test]
-fn three_are_not_needed_for_safety() {
+fn three_break_nothing_that_this_model_can_see() {
     let needed = |name: &&str| controls_of(name).iter().any(|run| run.verdict != Verdict::Holds);
     let spare: Vec<&str> = protections().iter().copied().filter(|name| !needed(name)).collect();
     assert_eq!(spare, ["step7", "init_first", "let_go"]);
