@@ -8,6 +8,7 @@ pub mod cli;
 pub mod exactly_once;
 pub mod kafka;
 pub mod runtime;
+pub mod simulate;
 pub mod state_dir;
 
 mod clock;

@@ -5,6 +5,7 @@
 
 mod check;
 mod run;
+mod simulate;
 mod state;
 mod topics;
 
@@ -48,6 +49,9 @@ enum Command {
     /// Look into the stores of a state directory: check, dump.
     #[command(subcommand)]
     State(state::Command),
+    /// Produce events as a source system would, with faults in stated shares, and say what to expect of them.
+    #[command(subcommand)]
+    Simulate(simulate::Command),
 }
 
 /// Runs the command line of this process.
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, cli.output),
         Command::Topics(command) => topics::run(&command, cli.output),
         Command::State(command) => state::run(&command, cli.output),
+        Command::Simulate(command) => simulate::run(&command, cli.output),
     };
     match done {
         Ok(()) => exit(DONE),

@@ -93,6 +93,19 @@ impl Connection {
         })
     }
 
+    /// For a tool that owns no task and has no topology; `properties` come from its command line.
+    ///
+    /// # Errors
+    /// A property that Tidemill sets itself.
+    pub fn of_tool(name: &str, brokers: &str, properties: BTreeMap<String, String>) -> Result<Connection, Fault> {
+        if let Some((name, _)) = OURS.iter().find(|(name, _)| properties.contains_key(*name)) {
+            return Err(Fault::configuration(format!("--property {name}: is set by Tidemill; leave it out")));
+        }
+        let (app, instance) = (name.to_owned(), std::process::id().to_string());
+        let (brokers, group) = (brokers.to_owned(), format!("tidemill-{name}"));
+        Ok(Connection { brokers, group, app, instance, properties, fetch_bytes: 16 << 20 })
+    }
+
     pub fn transactional_id(&self, lane: usize) -> String {
         format!("{}-{}-{lane}", self.app, self.instance)
     }
@@ -137,6 +150,18 @@ impl Connection {
         // eos names every EndTxn's answer; broker names every lost connection, also those that the log would suppress.
         c.set("debug", "eos,broker");
         c.set_log_level(RDKafkaLogLevel::Debug);
+        c
+    }
+
+    /// A producer outside of any transaction: each record once, in order, on all replicas.
+    pub(super) fn plain_producer(&self) -> ClientConfig {
+        let mut c = self.base(CONSUMER_ONLY);
+        default(&mut c, "compression.type", "lz4");
+        c.set("acks", "all");
+        c.set("enable.idempotence", "true");
+        c.set("partitioner", "murmur2_random");
+        // The missing topic is reported, not made with a broker's defaults.
+        c.set("allow.auto.create.topics", "false");
         c
     }
 

@@ -15,6 +15,7 @@ mod readers;
 mod rebalance;
 mod recovery;
 mod restore;
+mod sender;
 mod snapshots;
 mod topics;
 
@@ -24,5 +25,6 @@ pub use committer::{KafkaCommitter, Timings};
 pub use errors::Fault;
 pub use reader::{Event, Full, Reader, ReaderHandle, Start};
 pub use recovery::{Log, Place, Recovered};
+pub use sender::Sender;
 pub use snapshots::Snapshots;
 pub use topics::{Difference, TopicPlan, Topics};

@@ -15,6 +15,7 @@ mod steps;
 mod tests;
 mod tree;
 
+pub use scalars::duration;
 pub use settings::Settings;
 
 use crate::graph::{DeadLetters, Topology};

@@ -15,7 +15,10 @@ pub(super) fn text(text: &str) -> Result<String, String> {
 }
 
 /// `100ms`, `5s`, `10m`, `1h`, `14d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What to write instead, as the end of a sentence.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("is '{text}', no duration; write a whole number with ms, s, m, h or d");
     let (number, unit) = split(text);
     let ms = match unit {
