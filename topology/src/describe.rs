@@ -3,7 +3,7 @@
 //! Knows nothing of Kafka. Invariant: every topic that will be read or written is named.
 
 use crate::graph::{Stage, Start, Topology};
-use crate::operators::{Node, Operator};
+use crate::operators::Node;
 use crate::windows::{Emit, Group, KeyForm, RowOutput, ValueForm};
 use std::fmt::Write;
 
@@ -49,8 +49,8 @@ impl Stage {
     }
 
     fn node(&self, node: &Node, depth: usize, out: &mut String) {
-        for Operator::Filter(filter) in &node.operators {
-            line(out, depth, &format!("filter {}", filter.text));
+        for operator in &node.operators {
+            line(out, depth, &operator.to_string());
         }
         for copy in &node.copies {
             line(out, depth, &format!("-> {} (copy)", copy.topic));

@@ -47,6 +47,13 @@ pub(crate) fn write(ms: i64, out: &mut Vec<u8>) {
     .expect("memory takes every byte");
 }
 
+/// A time as RFC 3339, in UTC.
+pub(crate) fn text(ms: i64) -> String {
+    let mut out = Vec::new();
+    write(ms, &mut out);
+    String::from_utf8(out).expect("a time is written in ASCII")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,13 +3,14 @@
 //! Made once a record by the task. Knows nothing of steps. Invariant: key and value are parsed at most once.
 
 use crate::decimal::Decimal;
+use crate::event_time;
 use crate::expr::Lookup;
 use crate::formats::{Datum, Document};
 use crate::record::Record;
 use std::borrow::Cow;
 
 /// The names behind `record.`.
-pub(crate) const NAMES: [&str; 6] = ["key", "value", "timestamp", "offset", "partition", "topic"];
+pub(crate) const NAMES: [&str; 7] = ["key", "value", "timestamp", "offset", "partition", "topic", "arrived"];
 
 pub(crate) struct View<'a> {
     pub record: Record<'a>,
@@ -19,6 +20,8 @@ pub(crate) struct View<'a> {
     pub value: Document<'a>,
     /// Event time, ms since 1970.
     pub time: i64,
+    /// Wall clock at the arrival of its batch, ms since 1970.
+    pub arrived: i64,
 }
 
 impl Lookup for View<'_> {
@@ -39,6 +42,7 @@ impl View<'_> {
             "offset" => Datum::Number(Decimal::from_i64(self.record.offset)),
             "partition" => Datum::Number(Decimal::from_i64(i64::from(self.partition))),
             "topic" => Datum::Text(Cow::Borrowed(self.topic)),
+            "arrived" => Datum::Text(Cow::Owned(event_time::text(self.arrived))),
             _ => Datum::Null,
         }
     }

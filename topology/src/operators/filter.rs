@@ -2,6 +2,7 @@
 //!
 //! Called by [`Operator`](super::Operator). Knows nothing of what comes after. Invariant: it changes nothing.
 
+use super::Flow;
 use crate::expr::Expr;
 use crate::failure::Failure;
 use crate::view::View;
@@ -13,7 +14,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    pub fn accepts(&self, view: &View<'_>) -> Result<bool, Failure> {
-        self.expr.test(view).map_err(|e| Failure::eval(format_args!("filter \"{}\"", self.text), &e))
+    pub fn apply(&self, view: &View<'_>) -> Result<Flow, Failure> {
+        let passes = self.expr.test(view);
+        match passes.map_err(|e| Failure::eval(format_args!("filter \"{}\"", self.text), &e))? {
+            true => Ok(Flow::On),
+            false => Ok(Flow::Filtered),
+        }
     }
 }

@@ -9,10 +9,11 @@ mod filter;
 pub(crate) use copy::Copy;
 pub(crate) use filter::Filter;
 
-use crate::failure::{Failure, Stop};
+use crate::failure::Stop;
 use crate::sealed::Outputs;
 use crate::view::View;
 use crate::windows::{Fold, Group, GroupState};
+use std::fmt;
 use tidemill_state::StateStore;
 
 /// One action of a mapping step.
@@ -21,17 +22,37 @@ pub(crate) enum Operator {
     Filter(Filter),
 }
 
+/// What becomes of a record: at an operator, and behind a whole tree of them. In rising order: where branches differ,
+/// the highest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Flow {
+    Filtered,
+    /// Seen before, by its `dedupe`.
+    #[allow(dead_code, reason = "the answer of `dedupe`")]
+    Duplicate,
+    /// It goes on; of a tree: at least one branch accepted it.
+    On,
+}
+
 impl Operator {
-    /// Whether the record goes on.
-    fn accepts(&self, view: &View<'_>) -> Result<bool, Failure> {
+    fn apply<'a>(&'a self, view: &mut View<'a>, _pass: &mut Pass<'_>) -> Result<Flow, Stop> {
         match self {
-            Operator::Filter(filter) => filter.accepts(view),
+            Operator::Filter(filter) => Ok(filter.apply(view)?),
         }
     }
 
     pub fn paths(&self) -> Vec<&[Box<str>]> {
         match self {
             Operator::Filter(filter) => filter.expr.paths(),
+        }
+    }
+}
+
+/// As in the topology, for a person.
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Operator::Filter(filter) => write!(f, "filter {}", filter.text),
         }
     }
 }
@@ -62,11 +83,12 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Node {
-    /// Evaluates everything below this node. True if at least one branch accepted the record.
-    pub fn evaluate(&self, view: &View<'_>, pass: &mut Pass<'_>) -> Result<bool, Stop> {
+    /// Evaluates everything below this node, and says what became of the record there.
+    pub fn evaluate<'a>(&'a self, view: &mut View<'a>, pass: &mut Pass<'_>) -> Result<Flow, Stop> {
         for operator in &self.operators {
-            if !operator.accepts(view)? {
-                return Ok(false);
+            match operator.apply(view, pass)? {
+                Flow::On => {}
+                end => return Ok(end),
             }
         }
         for copy in &self.copies {
@@ -75,11 +97,11 @@ impl Node {
         for &index in &self.groups {
             pass.groups[index].evaluate(index, view, pass)?;
         }
-        let mut accepted = !self.copies.is_empty() || !self.groups.is_empty();
+        let mut flow = if self.copies.is_empty() && self.groups.is_empty() { Flow::Filtered } else { Flow::On };
         for step in &self.steps {
-            accepted |= step.evaluate(view, pass)?;
+            flow = flow.max(step.evaluate(view, pass)?);
         }
-        Ok(accepted)
+        Ok(flow)
     }
 
     /// This node and all below it, in order.

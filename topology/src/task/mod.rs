@@ -97,7 +97,7 @@ impl Task {
         self.admit(batch)?;
         let stage = Arc::clone(&self.stage);
         for record in batch.iter() {
-            self.work(&stage, &record)?;
+            self.work(&stage, &record, batch.arrived)?;
             self.position = record.offset + 1;
         }
         self.position = batch.next;

@@ -10,22 +10,23 @@ use crate::expr::Lookup;
 use crate::failure::{Failure, Stop};
 use crate::formats::Document;
 use crate::graph::Stage;
-use crate::operators::Pass;
+use crate::operators::{Flow, Pass};
 use crate::record::Record;
 use crate::view::View;
 
 /// What an evaluation found.
 struct Verdict {
-    accepted: bool,
+    flow: Flow,
     /// Event time, where the record has one.
     time: Option<i64>,
 }
 
 impl Task {
-    pub(super) fn work(&mut self, stage: &Stage, record: &Record<'_>) -> Result<(), TaskError> {
+    /// `arrived`: wall clock at the arrival of its batch, ms.
+    pub(super) fn work(&mut self, stage: &Stage, record: &Record<'_>, arrived: i64) -> Result<(), TaskError> {
         self.fold.clear();
         let mark = self.outputs.mark();
-        match self.evaluate(stage, record) {
+        match self.evaluate(stage, record, arrived) {
             Ok(verdict) => self.accept(stage, record, &verdict)?,
             Err(Stop::Failure(failure)) => {
                 self.outputs.truncate(mark);
@@ -41,15 +42,15 @@ impl Task {
         Ok(())
     }
 
-    fn evaluate(&mut self, stage: &Stage, record: &Record<'_>) -> Result<Verdict, Stop> {
+    fn evaluate(&mut self, stage: &Stage, record: &Record<'_>, arrived: i64) -> Result<Verdict, Stop> {
         let reading = &stage.reading;
         let value = reading.format.read(record.value).map_err(|e| Failure::format("value", &e))?;
         let key = match reading.key_needed {
             true => reading.key_format.read(record.key).map_err(|e| Failure::format("key", &e))?,
             false => Document::NULL,
         };
-        let mut view =
-            View { record: *record, topic: &self.id.topic, partition: self.id.partition, key, value, time: 0 };
+        let (topic, partition) = (&*self.id.topic, self.id.partition);
+        let mut view = View { record: *record, topic, partition, key, value, time: 0, arrived };
         let time = event_time_of(stage, &view)?;
         view.time = time.unwrap_or(0);
         let mut pass = Pass {
@@ -62,8 +63,8 @@ impl Task {
             task: &self.header,
             max_record: stage.max_record,
         };
-        let accepted = stage.root.evaluate(&view, &mut pass)?;
-        Ok(Verdict { accepted, time })
+        let flow = stage.root.evaluate(&mut view, &mut pass)?;
+        Ok(Verdict { flow, time })
     }
 
     /// Writes what the evaluation computed. The entries are in memory since then, so the store is not asked again.
@@ -78,9 +79,10 @@ impl Task {
         if !self.fold.late.is_empty() {
             self.late(stage, record);
         }
-        match verdict.accepted {
-            true => self.counts.output += 1,
-            false => self.counts.filtered += 1,
+        match verdict.flow {
+            Flow::On => self.counts.output += 1,
+            Flow::Duplicate => self.counts.duplicate += 1,
+            Flow::Filtered => self.counts.filtered += 1,
         }
         self.stream_time = self.stream_time.max(verdict.time.unwrap_or(i64::MIN));
         Ok(())

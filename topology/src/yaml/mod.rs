@@ -6,6 +6,7 @@
 mod build;
 mod environment;
 mod fields;
+mod operators;
 mod outputs;
 mod scalars;
 mod settings;

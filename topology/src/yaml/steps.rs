@@ -4,10 +4,10 @@
 //! a task meets only such as can be evaluated.
 
 use super::fields::{Fields, Mistakes, named, scalar, suggest};
+use super::operators;
 use super::scalars;
 use super::tree::{At, Node, What};
-use crate::expr::Expr;
-use crate::operators::{Filter, Operator};
+use crate::operators::Operator;
 use crate::windows::aggregate::{Aggregate, Function};
 use crate::windows::{Emit, Tumbling};
 
@@ -44,7 +44,7 @@ fn step(at: At, name: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Step
     let operators = fields.get("do");
     let grouping = ["group_by", "window", "aggregate", "emit"].map(|key| fields.get(key));
     let work = match (operators, grouping.iter().any(Option::is_some)) {
-        (Some(list), false) => do_list(list, &fields.place, mistakes).map(Work::Map),
+        (Some(list), false) => operators::read(list, &fields.place, mistakes).map(Work::Map),
         (None, true) => group(grouping, &fields, mistakes),
         (Some(_), true) => {
             let text = "has both 'do' and a grouping; write two steps, the second one from the first";
@@ -58,29 +58,6 @@ fn step(at: At, name: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Step
     };
     fields.done(mistakes);
     Some(Step { at, name: name.to_owned(), from: from?, from_at, work: work? })
-}
-
-fn do_list(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<Vec<Operator>> {
-    let What::List(items) = &node.what else {
-        mistakes.add(node.at, format!("'do' in {place} is {}; write a list of operators", node.kind()));
-        return None;
-    };
-    items.iter().map(|item| operator(item, place, mistakes)).collect()
-}
-
-fn operator(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<Operator> {
-    let mut fields = Fields::of(node, format!("an operator of {place}"), mistakes)?;
-    let filter = fields.need_read("filter", filter, mistakes);
-    fields.done(mistakes);
-    filter.map(Operator::Filter)
-}
-
-fn filter(text: &str) -> Result<Filter, String> {
-    let expr = Expr::parse_filter(text).map_err(|e| format!("\"{text}\": {e}"))?;
-    for path in expr.paths() {
-        scalars::known(path)?;
-    }
-    Ok(Filter { text: text.to_owned(), expr })
 }
 
 fn group(parts: [Option<&Node>; 4], fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Work> {
