@@ -3,9 +3,11 @@
 //! Called by `cli/run.rs` and by whoever embeds Tidemill. The only file but `actors/` that names actix.
 //! Invariant: nothing is opened before the brokers, the topics and the data directory were found fit.
 
-use crate::actors::{LaneSettings, Plan, Stop, Supervisor};
+use crate::actors::{Ends, LaneSettings, Plan, Stop, Supervisor};
 use crate::exactly_once::Protections;
-use crate::kafka::{Connection, Event, Fault, Log, Reader, Snapshots, Topics, delete_retention_ms, refuse_unfit};
+use crate::kafka::{
+    Connection, Event, Fault, Log, Purge, Reader, Snapshots, Topics, delete_retention_ms, refuse_unfit,
+};
 use crate::state_dir::StateDir;
 use crate::watchdog::Watchdog;
 use crate::{memory, process};
@@ -18,6 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidemill_state::RocksOptions;
 use tidemill_topology::{Loaded, Settings, Topology};
+
+/// Between two deletions of what has been read from between two stages.
+const PURGE: Duration = Duration::from_secs(60);
 
 /// What the command line may say over the YAML.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +52,8 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let lanes = settings.lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let late =
         |lane| process::exit(&format!("lane {lane}: a transaction takes too long; the brokers do not answer"), false);
+    let log = Arc::new(Log::open(&connection, protections)?);
+    let between = topology.repartitions.iter().map(|r| r.topic.to_string()).collect();
     let plan = Plan {
         stages: topology.stages.clone(),
         delete_retention_ms: retentions(&connection, &topology)?,
@@ -59,7 +66,9 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         protections,
         snapshots: Arc::new(Snapshots::default()),
         watchdog: Watchdog::start(lanes, connection.transaction_timeout() * 2, late),
-        log: Log::open(&connection, protections)?,
+        ends: Ends::start(log.clone())?,
+        log,
+        purge: Purge::start(&connection, between, PURGE)?,
         connection,
     };
     tracing::info!(app = settings.app, instance = dir.instance, lanes, state = %dir.folder.display(), "starting");

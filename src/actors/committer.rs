@@ -5,7 +5,7 @@
 
 use super::messages::{Finished, Job, Totals};
 use crate::exactly_once::{Assignment, Committer, Cycle, Landed, Outcome, Protections, Refusal, Step, apply};
-use crate::kafka::{Connection, Fault, KafkaCommitter, Snapshots};
+use crate::kafka::{Connection, Fault, KafkaCommitter, Purge, Snapshots};
 use crate::stop_points::{self, Point};
 use crate::watchdog::Watchdog;
 use crate::{process, state_dir};
@@ -28,6 +28,7 @@ pub struct Setup {
     pub snapshots: Arc<Snapshots>,
     pub protections: Protections,
     pub watchdog: Arc<Watchdog>,
+    pub purge: Arc<Purge>,
 }
 
 struct Thread {
@@ -39,7 +40,7 @@ struct Thread {
 /// The thread's life: settle what an earlier incarnation left open, say so, then one job after the other.
 pub fn run(setup: Setup, jobs: &Receiver<Job>, ready: impl FnOnce(), lane: &Recipient<Finished>) {
     let began = Instant::now();
-    let Setup { lane: number, connection, snapshots, protections, watchdog } = &setup;
+    let Setup { lane: number, connection, snapshots, protections, watchdog, .. } = &setup;
     let opened = KafkaCommitter::open(connection.clone(), *number, *protections, snapshots.clone(), watchdog.clone());
     let committer = match opened {
         Ok(committer) => committer,
@@ -141,6 +142,9 @@ impl Thread {
 
     fn apply(&self, cycle: &Cycle, stores: &BTreeMap<TaskId, Arc<dyn StateStore>>, landed: &[Landed]) {
         for (sealed, landed) in cycle.sealed().iter().zip(landed) {
+            for position in &sealed.checkpoint.positions {
+                self.setup.purge.note(&position.topic, position.partition, position.offset);
+            }
             if sealed.changelog.is_none() {
                 continue;
             }

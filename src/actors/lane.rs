@@ -4,8 +4,12 @@
 //! committer thread; tells the tasks what became of them. Told by the supervisor which tasks it has.
 //! Invariant: one set of sealed values at a time; the next seal waits for it, processing does not.
 
-use super::messages::{Adopt, Applied, Close, Drain, Drained, Finished, Job, LetGo, Lost, Release, Seal, Totals, Work};
+use super::ends::{Asked, Ends};
+use super::messages::{
+    Adopt, Applied, Close, Drain, Drained, Finished, InputEnd, Job, LetGo, Lost, Release, Seal, Totals, Work,
+};
 use super::partition::{PartitionActor, Pulse};
+use crate::clock;
 use crate::exactly_once::Protections;
 use crate::kafka::{ReaderHandle, Snapshots, Start};
 use actix::prelude::*;
@@ -33,6 +37,16 @@ pub struct LaneSettings {
 struct Held {
     actor: Addr<PartitionActor>,
     pulse: Rc<Pulse>,
+    /// It takes partials, and is sealed as soon as some came.
+    behind: bool,
+}
+
+/// Which tasks a seal asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    All,
+    /// Those behind a repartition alone: else their seal would send the others' partials on, and bring on the next.
+    Behind,
 }
 
 /// ```text
@@ -53,6 +67,7 @@ pub struct LaneActor {
     protections: Protections,
     reader: ReaderHandle,
     jobs: SyncSender<Job>,
+    ends: Ends,
     supervisor: Upward,
     tasks: BTreeMap<TaskId, Held>,
     /// Closed, but a job on its way still holds the store.
@@ -80,12 +95,13 @@ pub struct Parts {
     pub protections: Protections,
     pub reader: ReaderHandle,
     pub jobs: SyncSender<Job>,
+    pub ends: Ends,
     pub supervisor: Upward,
 }
 
 impl LaneActor {
     pub fn new(parts: Parts) -> LaneActor {
-        let Parts { number, settings, snapshots, protections, reader, jobs, supervisor } = parts;
+        let Parts { number, settings, snapshots, protections, reader, jobs, ends, supervisor } = parts;
         LaneActor {
             number,
             settings,
@@ -93,6 +109,7 @@ impl LaneActor {
             protections,
             reader,
             jobs,
+            ends,
             supervisor,
             tasks: BTreeMap::new(),
             leaving: Vec::new(),
@@ -106,15 +123,35 @@ impl LaneActor {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.full.store(self.waiting_bytes() >= self.settings.bytes.saturating_mul(2), Ordering::Relaxed);
-        if matches!(self.phase, Phase::Idle) && (self.draining || self.seal_is_due()) {
-            self.seal(ctx);
+        if matches!(self.phase, Phase::Idle)
+            && let Some(whom) = self.due()
+        {
+            self.seal(whom, ctx);
         }
+        self.look_for_ends();
     }
 
-    fn seal_is_due(&self) -> bool {
-        self.last_seal.elapsed() >= self.settings.interval
-            || self.tasks.values().any(|t| t.pulse.urgent.get())
+    fn due(&self) -> Option<Whom> {
+        let urgent = |behind| self.tasks.values().any(|t| t.behind == behind && t.pulse.urgent.get());
+        let all = self.draining
+            || self.last_seal.elapsed() >= self.settings.interval
             || self.waiting_bytes() >= self.settings.bytes
+            || urgent(false);
+        if all { Some(Whom::All) } else { urgent(true).then_some(Whom::Behind) }
+    }
+
+    /// Tasks that have been at the end of their input for long: is it the end still?
+    fn look_for_ends(&mut self) {
+        let now = clock::now();
+        for (task, held) in &self.tasks {
+            if held.pulse.idle_check.get().is_some_and(|at| at <= now) {
+                // Until the answer has come; the actor sets the next time then.
+                held.pulse.idle_check.set(None);
+                let actor = held.actor.clone();
+                let tell = Box::new(move |end| drop(actor.try_send(InputEnd(end))));
+                self.ends.ask(Asked { topic: task.topic.clone(), partition: task.partition, tell });
+            }
+        }
     }
 
     /// What a seal would carry now.
@@ -123,10 +160,13 @@ impl LaneActor {
     }
 
     /// SEAL: every task is asked, under the newest snapshot; those that moved hand their values over.
-    fn seal(&mut self, ctx: &mut Context<Self>) {
-        self.last_seal = Instant::now();
+    fn seal(&mut self, whom: Whom, ctx: &mut Context<Self>) {
+        if whom == Whom::All {
+            self.last_seal = Instant::now();
+        }
         let snapshot = self.snapshots.for_seal(self.protections);
-        let asked: Vec<_> = self.tasks.values().map(|t| t.actor.send(Seal(snapshot.clone()))).collect();
+        let tasks = self.tasks.values().filter(|t| t.behind || whom == Whom::All);
+        let asked: Vec<_> = tasks.map(|t| t.actor.send(Seal(snapshot.clone()))).collect();
         if asked.is_empty() {
             return self.rest(ctx);
         }
@@ -219,6 +259,7 @@ impl Handler<Adopt> for LaneActor {
 
     fn handle(&mut self, Adopt { task, store }: Adopt, _: &mut Self::Context) {
         let (id, assignment, position) = (task.id().clone(), task.assignment(), task.position());
+        let behind = task.takes_partials();
         let pulse = Rc::new(Pulse::default());
         let actor = PartitionActor::new(*task, store, pulse.clone(), self.protections).start();
         let (mailbox, full) = (actor.clone(), self.full.clone());
@@ -232,7 +273,7 @@ impl Handler<Adopt> for LaneActor {
                 Err(SendError::Closed(_)) => Err(None),
             }
         });
-        self.tasks.insert(id.clone(), Held { actor, pulse });
+        self.tasks.insert(id.clone(), Held { actor, pulse, behind });
         self.reader.start(Start { task: id, assignment, position, sink });
     }
 }

@@ -26,6 +26,11 @@ pub struct Seal(pub Arc<Assignment>);
 #[rtype(result = "()")]
 pub struct Applied(pub u64);
 
+/// Where the task's input ends, as the broker said after the task had asked; `None`: it did not say.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct InputEnd(pub Option<i64>);
+
 /// Let go of task and store.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -5,11 +5,13 @@
 //! Invariant: a message is a batch, never a record; and nothing on an arbiter blocks.
 
 mod committer;
+mod ends;
 mod lane;
 mod messages;
 mod partition;
 mod supervisor;
 
+pub use ends::Ends;
 pub use lane::LaneSettings;
 pub use messages::{Heard, Stop};
 pub use supervisor::{Plan, Supervisor};

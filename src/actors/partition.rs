@@ -3,7 +3,7 @@
 //! Gets batches from the consumer thread, seals when its lane says so, and lets go when told.
 //! Invariant: after `Close` was answered, neither the task nor its store handle exists any more.
 
-use super::messages::{Applied, Close, Seal, Work};
+use super::messages::{Applied, Close, InputEnd, Seal, Work};
 use crate::exactly_once::Protections;
 use crate::kafka::Fault;
 use crate::{clock, process, state_dir};
@@ -26,6 +26,16 @@ pub struct Pulse {
     pub urgent: Cell<bool>,
     /// What a seal would carry.
     pub bytes: Cell<usize>,
+    /// When the end of its input should be looked at, ms of wall time.
+    pub idle_check: Cell<Option<i64>>,
+}
+
+impl Pulse {
+    fn read(&self, task: &Task, now: i64) {
+        self.urgent.set(task.urgent(now));
+        self.bytes.set(task.pending_bytes());
+        self.idle_check.set(task.idle_check());
+    }
 }
 
 enum Phase {
@@ -82,8 +92,7 @@ impl Handler<Work> for PartitionActor {
             return PartitionActor::fail(error);
         }
         self.pulse.moved.set(true);
-        self.pulse.urgent.set(task.urgent(batch.arrived));
-        self.pulse.bytes.set(task.pending_bytes());
+        self.pulse.read(task, batch.arrived);
     }
 }
 
@@ -103,8 +112,7 @@ impl Handler<Seal> for PartitionActor {
         match task.seal(now) {
             Ok(sealed) => {
                 self.pulse.moved.set(false);
-                self.pulse.bytes.set(0);
-                self.pulse.urgent.set(task.urgent(now));
+                self.pulse.read(task, now);
                 MessageResult(sealed.map(|s| (s, store.clone())))
             }
             Err(error) => {
@@ -119,9 +127,25 @@ impl Handler<Applied> for PartitionActor {
     type Result = ();
 
     fn handle(&mut self, Applied(sequence): Applied, _: &mut Self::Context) {
-        if let Phase::Running { task, .. } = &mut self.phase {
-            task.applied(sequence);
+        if let Phase::Running { task, .. } = &mut self.phase
+            && let Err(error) = task.applied(sequence)
+        {
+            PartitionActor::fail(error);
         }
+    }
+}
+
+impl Handler<InputEnd> for PartitionActor {
+    type Result = ();
+
+    fn handle(&mut self, InputEnd(end): InputEnd, _: &mut Self::Context) {
+        let Phase::Running { task, .. } = &mut self.phase else { return };
+        let now = clock::now();
+        // No answer is no proof; any other end than the position has the task wait a while.
+        if task.idle(end.unwrap_or(-1), now) {
+            tracing::debug!(task = %task.id(), time = task.stream_time(), "idle: stream time follows the clock");
+        }
+        self.pulse.read(task, now);
     }
 }
 

@@ -5,11 +5,12 @@
 //! Invariant: a task's folder is opened only after its previous owner in this process has let go of it.
 
 use super::committer::{self, Setup};
+use super::ends::Ends;
 use super::lane::{LaneActor, LaneSettings, Parts, Upward};
 use super::messages::{Adopt, Drain, Drained, Heard, LetGo, Lost, Release, Stop, Totals};
 use super::partition::fault;
 use crate::exactly_once::{Facts, Protections, Ready, Why};
-use crate::kafka::{Connection, Event, Fault, Log, Place, ReaderHandle, Recovered, Snapshots};
+use crate::kafka::{Connection, Event, Fault, Log, Place, Purge, ReaderHandle, Recovered, Snapshots};
 use crate::watchdog::Watchdog;
 use crate::{clock, process};
 use actix::prelude::*;
@@ -41,7 +42,9 @@ pub struct Plan {
     pub protections: Protections,
     pub snapshots: Arc<Snapshots>,
     pub watchdog: Arc<Watchdog>,
-    pub log: Log,
+    pub log: Arc<Log>,
+    pub ends: Ends,
+    pub purge: Arc<Purge>,
 }
 
 impl Plan {
@@ -126,6 +129,7 @@ impl Supervisor {
                 protections: self.plan.protections,
                 reader: self.reader.clone(),
                 jobs,
+                ends: self.plan.ends.clone(),
                 supervisor: Upward {
                     let_go: ctx.address().recipient(),
                     lost: ctx.address().recipient(),
@@ -139,6 +143,7 @@ impl Supervisor {
                 snapshots: self.plan.snapshots.clone(),
                 protections: self.plan.protections,
                 watchdog: self.plan.watchdog.clone(),
+                purge: self.plan.purge.clone(),
             };
             let (gate, told) = (self.gate.clone(), lane.clone().recipient());
             spawn(&format!("committer-{number}"), move || committer::run(setup, &work, || gate.open(), &told));

@@ -27,6 +27,7 @@ fn checkpoint(offset: i64) -> Checkpoint {
         counts: Counts::default(),
         stream_time: 0,
         states: vec![],
+        upstream: vec![],
     }
 }
 

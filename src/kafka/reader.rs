@@ -377,6 +377,7 @@ impl Flow {
                 let end = message.offset();
                 let batch = self.batch();
                 batch.next = batch.next.max(end);
+                batch.at_end = true;
                 self.at = self.at.max(end);
             }
             Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) => return Err(Trouble::Gap),
@@ -394,6 +395,7 @@ impl Flow {
         }
         let batch = self.batch();
         batch.push(offset, message.timestamp(), message.key(), message.value());
+        batch.at_end = false;
         message.headers(|name, value| batch.push_header(name, value));
         self.at = offset + 1;
     }

@@ -158,6 +158,11 @@ impl Log {
         }
     }
 
+    /// Where a partition ends now, open transactions included: behind it nobody has written anything. `None`: no answer.
+    pub fn end(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.raw.fetch_watermarks(topic, partition, PATIENCE).ok().map(|(_, end)| end)
+    }
+
     /// First offset and end, as this handle sees them.
     fn ends(&self, handle: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64), Fault> {
         loop {

@@ -25,7 +25,7 @@ pub struct TopicPlan {
     pub partitions: i32,
     pub replication: i32,
     pub config: BTreeMap<String, String>,
-    /// What it is for, in a word: changelog, output, dead letters.
+    /// What it is for: changelog, repartition, output, dead letters.
     pub role: &'static str,
 }
 
@@ -35,7 +35,7 @@ pub enum Difference {
     Missing {
         topic: String,
     },
-    /// A changelog that does not have its input's partitions.
+    /// An internal topic that does not have its input's partitions.
     Partitions {
         topic: String,
         input: String,
@@ -101,13 +101,14 @@ impl<'a> Topics<'a> {
         Ok(Topics { connection, topology, settings, admin })
     }
 
-    /// Partitions of every source topic.
+    /// Partitions of every topic that a stage reads: sources, and what lies between two stages.
     ///
     /// # Errors
     /// A source that is not there: it is not ours to create.
     pub fn inputs(&self) -> Result<BTreeMap<String, i32>, Fault> {
         let mut found = BTreeMap::new();
-        for stage in &self.topology.stages {
+        let between = |topic: &str| self.topology.repartitions.iter().find(|r| *r.topic == *topic);
+        for stage in self.topology.stages.iter().filter(|s| between(&s.topic).is_none()) {
             let made_by_us = self.topology.outputs.iter().find(|o| o.name == stage.topic);
             let partitions = match (self.partitions(&stage.topic)?, made_by_us) {
                 (Some(n), _) => n,
@@ -118,6 +119,11 @@ impl<'a> Topics<'a> {
                 }
             };
             found.insert(stage.topic.to_string(), partitions);
+        }
+        for hop in &self.topology.repartitions {
+            if let Some(partitions) = found.get(&*hop.source).copied() {
+                found.insert(hop.topic.to_string(), partitions);
+            }
         }
         Ok(found)
     }
@@ -135,6 +141,11 @@ impl<'a> Topics<'a> {
             let Some(partitions) = output.partitions.or(inputs.get(&*output.name).copied()).or(like) else { continue };
             inputs.entry(output.name.to_string()).or_insert(partitions);
             plans.push(self.planned(&output.name, partitions, "output", &[]));
+        }
+        for hop in &self.topology.repartitions {
+            let Some(partitions) = inputs.get(&*hop.source).copied() else { continue };
+            inputs.insert(hop.topic.to_string(), partitions);
+            plans.push(self.planned(&hop.topic, partitions, "repartition", &repartition_config()));
         }
         for stage in self.topology.stages.iter() {
             let (Some(changelog), Some(partitions)) = (&stage.changelog, inputs.get(&*stage.topic)) else { continue };
@@ -221,10 +232,9 @@ impl<'a> Topics<'a> {
             let topic = plan.name.clone();
             match self.partitions(&topic)? {
                 None => differences.push(Difference::Missing { topic }),
-                // Outputs may have been widened by their readers; a changelog must match its input.
-                Some(found) if found != plan.partitions && plan.role == "changelog" => {
-                    let stage = self.topology.stages.iter().find(|s| s.changelog.as_deref() == Some(&*topic));
-                    let input = stage.map(|s| s.topic.to_string()).unwrap_or_default();
+                // Outputs may have been widened by their readers; an internal topic must match its input.
+                Some(found) if found != plan.partitions && internal(plan.role) => {
+                    let input = self.input_of(&topic);
                     differences.push(Difference::Partitions { topic, input, wanted: plan.partitions, found });
                 }
                 Some(_) => self.check_settings(&plan, &mut differences)?,
@@ -233,8 +243,15 @@ impl<'a> Topics<'a> {
         Ok(differences)
     }
 
+    /// The topic that an internal one must have the partitions of.
+    fn input_of(&self, topic: &str) -> String {
+        let stage = self.topology.stages.iter().find(|s| s.changelog.as_deref() == Some(topic));
+        let hop = self.topology.repartitions.iter().find(|r| *r.topic == *topic);
+        stage.map(|s| &s.topic).or(hop.map(|h| &h.source)).map(ToString::to_string).unwrap_or_default()
+    }
+
     fn check_settings(&self, plan: &TopicPlan, differences: &mut Vec<Difference>) -> Result<(), Fault> {
-        if plan.role != "changelog" {
+        if !internal(plan.role) {
             return Ok(());
         }
         let found = broker::describe(&self.admin, &[ResourceSpecifier::Topic(&plan.name)])?;
@@ -263,6 +280,15 @@ impl<'a> Topics<'a> {
         let there = found.filter(|t| t.error().is_none() && !t.partitions().is_empty());
         Ok(there.map(|t| t.partitions().len() as i32))
     }
+}
+
+fn internal(role: &str) -> bool {
+    matches!(role, "changelog" | "repartition")
+}
+
+/// Kept until its reader has committed what it read: a broker would delete old event times while they are being read.
+fn repartition_config() -> [(&'static str, String); 2] {
+    [("cleanup.policy", "delete".to_owned()), ("retention.ms", "-1".to_owned())]
 }
 
 fn changelog_config() -> [(&'static str, String); 3] {

@@ -379,7 +379,7 @@ impl World {
         if process.actors.get(&p).is_some_and(|a| a.number == sealed.assignment)
             && let Some(task) = process.task(p)
         {
-            task.applied(sealed.sequence);
+            task.applied(sealed.sequence).expect("memory applies");
         }
     }
 

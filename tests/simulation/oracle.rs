@@ -64,7 +64,7 @@ fn alone(world: &World, p: usize, streams: &mut Streams) -> Result<(Counts, Entr
                 add(streams, out.topic, out.partition.unwrap_or(0), row);
             }
             apply(&store, &sealed, Landed::default()).expect("memory does not fail");
-            task.applied(sealed.sequence);
+            task.applied(sealed.sequence).expect("memory applies");
         }
         now += 6_000;
     }

@@ -4,7 +4,7 @@
 
 use crate::graph::{Stage, Start, Topology};
 use crate::operators::Node;
-use crate::windows::{Emit, Group, KeyForm, RowOutput, ValueForm};
+use crate::windows::{Emit, Group, Hop, KeyForm, RowOutput, Target, ValueForm};
 use std::fmt::Write;
 
 impl Topology {
@@ -24,6 +24,9 @@ impl Topology {
             line(&mut out, 1, &format!("{}  {how} {}, {partitions}", output.name, output.input));
         }
         line(&mut out, 0, "internal topics");
+        for hop in &self.repartitions {
+            line(&mut out, 1, &format!("{}  partials, partitions as {}, deleted once read", hop.topic, hop.source));
+        }
         for changelog in self.stages.iter().filter_map(|s| s.changelog.as_ref()) {
             line(&mut out, 1, &format!("{changelog}  changelog, compacted"));
         }
@@ -41,10 +44,25 @@ impl Stage {
             Start::Latest => "latest",
             Start::Committed => "committed offsets",
         };
-        let reading = &self.reading;
-        let time = reading.time.as_ref().map_or("record timestamp".to_owned(), |p| p.join("."));
         line(out, 0, &format!("stage {} reads {} from {start}", self.name, self.topic));
+        let Some(reading) = self.reading() else {
+            line(out, 1, "partials of all its records, whatever partition they came from");
+            self.groups.iter().for_each(|g| group(g, 1, out));
+            return;
+        };
+        let time = reading.time.as_ref().map_or("record timestamp".to_owned(), |p| p.join("."));
         line(out, 1, &format!("key {}, value {}, time {time}", reading.key_format, reading.format));
+        if self.groupings().any(|g| g.window.is_some()) {
+            line(
+                out,
+                1,
+                &match reading.idle {
+                    Some(ms) => format!("a partition that is silent for {ms} ms has its windows closed by the clock"),
+                    None => "a partition without records keeps its windows open: set idle to have the clock close them"
+                        .to_owned(),
+                },
+            );
+        }
         self.node(&self.root, 1, out);
     }
 
@@ -55,8 +73,14 @@ impl Stage {
         for copy in &node.copies {
             line(out, depth, &format!("-> {} (copy)", copy.topic));
         }
-        for &index in &node.groups {
-            group(&self.groups[index], depth, out);
+        for target in &node.groups {
+            match target {
+                Target::Entries(i) => group(&self.groups[*i], depth, out),
+                Target::Partials(i) => {
+                    let Hop { group, topic } = &self.hops[*i];
+                    line(out, depth, &format!("step {} by {}: partials -> {topic}", group.name, group.by.words()));
+                }
+            }
         }
         for step in &node.steps {
             line(out, depth, &format!("step {}", step.name));
@@ -66,7 +90,7 @@ impl Stage {
 }
 
 fn group(group: &Group, depth: usize, out: &mut String) {
-    line(out, depth, &format!("step {} by record.key", group.name));
+    line(out, depth, &format!("step {} by {}", group.name, group.by.words()));
     line(out, depth + 1, &group.shape());
     let emit = match group.emit {
         Emit::Every => "every record".to_owned(),

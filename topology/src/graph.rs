@@ -5,9 +5,9 @@
 
 use crate::expr::Path;
 use crate::formats::Format;
-use crate::operators::Node;
+use crate::operators::{Dedupe, Node};
 use crate::sealed::TaskId;
-use crate::windows::Group;
+use crate::windows::{Group, Hop, Target};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,25 +18,51 @@ pub struct Topology {
     pub stages: Vec<Arc<Stage>>,
     /// Every topic that a stage writes for its users, without the dead letters.
     pub outputs: Vec<OutputTopic>,
+    /// Topics between two stages, which nobody else reads.
+    pub repartitions: Vec<Repartition>,
     pub dead_letters: DeadLetters,
 }
 
-/// The part of a topology between two Kafka hops: one source and all that is computed from it.
+/// The part of a topology between two Kafka hops: a source and all that is computed from it, or a grouping whose partials
+/// have travelled.
 #[derive(Debug)]
 pub struct Stage {
-    /// The source's name.
+    /// The source's name, or the step's whose partials it takes.
     pub name: Arc<str>,
     /// The topic that it reads.
     pub topic: Arc<str>,
     pub start: Start,
-    /// `<app>-<stage>-<topic>-changelog`; none for a stage without state.
+    /// `<app>-<stage>-<topic>-changelog`, behind a repartition `<app>-<stage>-changelog`; none for a stage without state.
     pub changelog: Option<Arc<str>>,
     pub dead_letters: DeadLetters,
     /// Largest record that the stage makes, bytes.
     pub max_record: usize,
-    pub(crate) reading: Reading,
+    pub(crate) input: Input,
     pub(crate) root: Node,
-    pub(crate) groups: Vec<Group>,
+    /// Groupings whose entries are here.
+    pub(crate) groups: Vec<Arc<Group>>,
+    /// Groupings whose entries are behind a repartition.
+    pub(crate) hops: Vec<Hop>,
+    /// Ids that have been seen, by their number in the operators.
+    pub(crate) dedupes: Vec<Arc<Dedupe>>,
+}
+
+/// What the records of a stage's topic are.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A user's records.
+    Records(Reading),
+    /// Bundles of partials of its one grouping.
+    Partials,
+}
+
+/// A topic between two stages: as many partitions as the source has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repartition {
+    /// `<app>-<step>-repartition`
+    pub topic: Arc<str>,
+    /// The topic that the sending stage reads.
+    pub source: Arc<str>,
 }
 
 /// How the bytes of the source's records are read.
@@ -48,6 +74,8 @@ pub(crate) struct Reading {
     pub time: Option<Path>,
     /// Whether anything asks for the key, so that one which cannot be read is a failure.
     pub key_needed: bool,
+    /// How long a task has been at the end of its input, ms of wall time, when its stream time begins to follow the clock.
+    pub idle: Option<i64>,
 }
 
 /// Where a stage begins that has neither checkpoint nor committed offsets.
@@ -102,13 +130,45 @@ impl Stage {
         }
     }
 
-    /// Its named states and their shapes.
+    /// Its named states and their shapes: of its groupings, then of its sets.
     pub fn states(&self) -> Vec<(Arc<str>, String)> {
-        self.groups.iter().map(|g| (g.name.clone(), g.shape())).collect()
+        let groups = self.groups.iter().flat_map(|g| g.states());
+        groups.chain(self.dedupes.iter().map(|d| (d.name.clone(), d.shape()))).collect()
+    }
+
+    /// Whether it takes partials: it then seals as soon as some came, so that two hops do not cost two intervals.
+    pub fn takes_partials(&self) -> bool {
+        matches!(self.input, Input::Partials)
+    }
+
+    pub(crate) fn reading(&self) -> Option<&Reading> {
+        match &self.input {
+            Input::Records(reading) => Some(reading),
+            Input::Partials => None,
+        }
+    }
+
+    /// The format of the record keys that its groupings by `record.key` have.
+    pub(crate) fn key_format(&self) -> Format {
+        self.reading().map_or(Format::Bytes, |r| r.key_format)
+    }
+
+    /// Every grouping whose windows its own stream time closes, or whose records it calls late.
+    pub(crate) fn groupings(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.groups.iter().chain(self.hops.iter().map(|h| &h.group))
+    }
+
+    /// The name of a grouping.
+    pub(crate) fn step_of(&self, target: Target) -> &str {
+        match target {
+            Target::Entries(i) => &self.groups[i].name,
+            Target::Partials(i) => &self.hops[i].group.name,
+        }
     }
 
     /// Whether a record without an event time cannot be worked.
     pub(crate) fn time_needed(&self) -> bool {
-        self.reading.time.is_some() || !self.groups.is_empty()
+        let state = self.groupings().next().is_some() || !self.dedupes.is_empty();
+        state || self.reading().is_some_and(|r| r.time.is_some())
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::graph::Stage;
-use crate::windows::{CELL_VERSION, Cell};
+use crate::windows::{By, CELL_VERSION, Cell};
 use serde_json::{Map, Value, json};
 use tidemill_state::{codec, keys};
 
@@ -17,17 +17,29 @@ impl Stage {
         let (id, bucket, rest) = keys::split(key).ok_or("a key that is too short")?;
         let entry = checkpoint.states.iter().find(|s| s.id == id).ok_or(format!("no state has the number {id}"))?;
         let Some(group) = self.groups.iter().find(|g| *g.name == *entry.name) else {
-            return Ok(json!({ "state": entry.name, "gone": true }));
+            let here = self.states().iter().any(|(name, _)| **name == *entry.name);
+            let what = if here { ("bytes", json!(value.len())) } else { ("gone", json!(true)) };
+            return Ok(json!({ "state": entry.name, what.0: what.1 }));
         };
         let (_, cell) = codec::decode::<Cell>(CELL_VERSION, value).map_err(|e| e.to_string())?;
-        let document = self.reading.key_format.read(Some(rest)).map_err(|e| e.to_string())?;
         let mut values = Map::new();
         for (aggregate, value) in group.aggregates.iter().zip(&cell.values) {
-            values.insert(aggregate.name.clone(), in_json(&value.datum())?);
+            values.insert(aggregate.name.clone(), in_json(&aggregate.function.datum(value))?);
         }
         let window = group.window.map(|_| bucket as i64);
-        let key = in_json(&document.whole())?;
+        let key = self.key_in_words(&group.by, rest)?;
         Ok(json!({ "state": entry.name, "window": window, "key": key, "owes": cell.owes, "value": values }))
+    }
+
+    /// The record key, or the fields by their names.
+    fn key_in_words(&self, by: &By, key: &[u8]) -> Result<Value, String> {
+        let By::Fields(fields) = by else {
+            let document = self.key_format().read(Some(key)).map_err(|e| e.to_string())?;
+            return in_json(&document.whole());
+        };
+        let parts = fields.iter().zip(by.parts(key));
+        let named = parts.map(|(field, part)| Ok((field.name.clone(), serde_json::from_slice(part)?)));
+        named.collect::<Result<Map<_, _>, serde_json::Error>>().map(Value::Object).map_err(|e| e.to_string())
     }
 }
 

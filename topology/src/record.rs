@@ -21,6 +21,8 @@ pub struct Batch {
     pub next: i64,
     /// Wall clock at arrival, ms since 1970.
     pub arrived: i64,
+    /// Whether the partition ended behind it, when it was read.
+    pub at_end: bool,
     buf: Vec<u8>,
     slots: Vec<Slot>,
     headers: Vec<HeaderSlot>,
@@ -69,6 +71,7 @@ impl Batch {
             from,
             next: from,
             arrived: 0,
+            at_end: false,
             buf: Vec::new(),
             slots: Vec::new(),
             headers: Vec::new(),

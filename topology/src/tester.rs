@@ -188,7 +188,12 @@ impl Tester {
                     batch.push_header(name.as_bytes(), value.as_deref());
                 }
             }
+            batch.at_end = true;
             running.task.process(&batch)?;
+            let end = running.task.position();
+            if running.task.idle_check().is_some_and(|at| at <= self.now) {
+                running.task.idle(end, self.now);
+            }
         }
         Ok(())
     }
@@ -306,7 +311,7 @@ impl Running {
         self.store
             .apply(&sealed.changes, &meta)
             .map_err(|cause| TaskError::Store { task: sealed.task.clone(), cause })?;
-        self.task.applied(sealed.sequence);
+        self.task.applied(sealed.sequence)?;
         self.position = self.task.position();
         // A stage without state has no changelog, so nothing but its offsets survives it.
         self.checkpoint = sealed.changelog.as_ref().map(|_| checkpoint);

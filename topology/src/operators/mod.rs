@@ -4,22 +4,30 @@
 //! only appends to the arena and to scratch, so a record that fails anywhere can be taken back whole.
 
 mod copy;
+mod dedupe;
 mod filter;
 
 pub(crate) use copy::Copy;
+pub(crate) use dedupe::{AT_MOST as IDS_AT_MOST, Dedupe, Seen};
 pub(crate) use filter::Filter;
 
 use crate::failure::Stop;
 use crate::sealed::Outputs;
 use crate::view::View;
-use crate::windows::{Fold, Group, GroupState};
+use crate::windows::{Fold, Group, GroupState, Hop, Partials, Target};
 use std::fmt;
-use tidemill_state::StateStore;
+use std::sync::Arc;
+use tidemill_state::{IdSet, StateStore};
 
 /// One action of a mapping step.
 #[derive(Debug)]
 pub(crate) enum Operator {
     Filter(Filter),
+    Dedupe {
+        dedupe: Arc<Dedupe>,
+        /// Its set among those of the task.
+        set: usize,
+    },
 }
 
 /// What becomes of a record: at an operator, and behind a whole tree of them. In rising order: where branches differ,
@@ -28,22 +36,23 @@ pub(crate) enum Operator {
 pub(crate) enum Flow {
     Filtered,
     /// Seen before, by its `dedupe`.
-    #[allow(dead_code, reason = "the answer of `dedupe`")]
     Duplicate,
     /// It goes on; of a tree: at least one branch accepted it.
     On,
 }
 
 impl Operator {
-    fn apply<'a>(&'a self, view: &mut View<'a>, _pass: &mut Pass<'_>) -> Result<Flow, Stop> {
+    fn apply<'a>(&'a self, view: &mut View<'a>, pass: &mut Pass<'_>) -> Result<Flow, Stop> {
         match self {
             Operator::Filter(filter) => Ok(filter.apply(view)?),
+            Operator::Dedupe { dedupe, set } => Ok(dedupe.apply(*set, view, pass)?),
         }
     }
 
     pub fn paths(&self) -> Vec<&[Box<str>]> {
         match self {
             Operator::Filter(filter) => filter.expr.paths(),
+            Operator::Dedupe { dedupe, .. } => vec![&dedupe.by],
         }
     }
 }
@@ -53,6 +62,10 @@ impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Operator::Filter(filter) => write!(f, "filter {}", filter.text),
+            Operator::Dedupe { dedupe, .. } => {
+                let Dedupe { by, within, at_most, .. } = &**dedupe;
+                write!(f, "dedupe by {} within {within} ms of stream time, {at_most} ids at most", by.join("."))
+            }
         }
     }
 }
@@ -63,15 +76,17 @@ pub(crate) struct Node {
     pub name: String,
     pub operators: Vec<Operator>,
     pub copies: Vec<Copy>,
-    /// Indexes into the stage's groups.
-    pub groups: Vec<usize>,
+    pub groups: Vec<Target>,
     pub steps: Vec<Node>,
 }
 
 /// What a record's evaluation may touch.
 pub(crate) struct Pass<'a> {
-    pub groups: &'a [Group],
+    pub groups: &'a [Arc<Group>],
     pub states: &'a mut [GroupState],
+    pub hops: &'a [Hop],
+    pub partials: &'a [Partials],
+    pub sets: &'a [IdSet],
     pub store: &'a dyn StateStore,
     pub outputs: &'a mut Outputs,
     pub fold: &'a mut Fold,
@@ -94,8 +109,11 @@ impl Node {
         for copy in &self.copies {
             copy.write(view, pass)?;
         }
-        for &index in &self.groups {
-            pass.groups[index].evaluate(index, view, pass)?;
+        for &target in &self.groups {
+            match target {
+                Target::Entries(i) => pass.groups[i].evaluate(target, view, pass)?,
+                Target::Partials(i) => pass.hops[i].group.evaluate(target, view, pass)?,
+            }
         }
         let mut flow = if self.copies.is_empty() && self.groups.is_empty() { Flow::Filtered } else { Flow::On };
         for step in &self.steps {

@@ -26,6 +26,11 @@ pub enum TaskError {
     /// Halt: the store does not stand where the task is to begin.
     #[error("task {task} has a checkpoint at {checkpoint} and is to begin at {position}: recover it")]
     Position { task: TaskId, checkpoint: i64, position: i64 },
+    /// Halt: a bundle of partials that is none of ours.
+    #[error(
+        "task {task}: what lies at offset {offset} was not written by this application ({cause}): only tidemill may write into that topic"
+    )]
+    Foreign { task: TaskId, offset: i64, cause: String },
     #[error("task {task} has no state id left: drop states that are gone")]
     Full { task: TaskId },
     #[error(transparent)]

@@ -3,7 +3,9 @@
 //! Knows nothing of Kafka or threads. Driven by a partition actor, the tester, the simulation or a benchmark.
 //! Invariant: `position` moves only with what a record did, so a seal is always a whole prefix of the input.
 
+mod bundle;
 mod error;
+mod idle;
 mod open;
 mod record;
 mod seal;
@@ -14,9 +16,9 @@ use crate::checkpoint::{Counts, StateEntry};
 use crate::graph::Stage;
 use crate::record::Batch;
 use crate::sealed::{Outputs, TaskId};
-use crate::windows::{Fold, GroupState};
+use crate::windows::{Fold, GroupState, Partials};
 use std::sync::Arc;
-use tidemill_state::StateStore;
+use tidemill_state::{IdSet, StateStore};
 
 /// What a task is told when it is opened.
 #[derive(Debug, Clone)]
@@ -43,14 +45,24 @@ pub struct Task {
     /// Of the last seal, or of the checkpoint that it was opened with.
     sequence: u64,
     position: i64,
-    /// Where the last seal stood.
-    sealed_position: i64,
+    /// Something has changed since the last seal, be it only the time.
+    moved: bool,
     stream_time: i64,
+    /// Behind a repartition: the stream time of every task in front of it, by its partition.
+    upstream: Vec<i64>,
+    /// Since when it has been at the end of its input, ms of wall time.
+    at_end_since: Option<i64>,
+    /// Not to be asked again before, ms of wall time: the end was looked at, and it has moved.
+    idle_after: i64,
     counts: Counts,
     /// Every state that the task ever had, by id.
     states: Vec<StateEntry>,
     /// In the order of the stage's groups.
     groups: Vec<GroupState>,
+    /// In the order of the stage's hops.
+    partials: Vec<Partials>,
+    /// In the order of the stage's dedupes.
+    sets: Vec<IdSet>,
     outputs: Outputs,
     fold: Fold,
     /// `task/sequence` of the seal to come, for the header of aggregates.
@@ -77,7 +89,12 @@ impl Task {
         self.counts
     }
 
-    /// Highest accepted event time, ms since 1970; `i64::MIN` before the first. Accepted is what is no dead letter: a
+    /// Whether it takes partials, and so seals as soon as some came.
+    pub fn takes_partials(&self) -> bool {
+        self.stage.takes_partials()
+    }
+
+    /// Highest accepted event time, or that of the slowest task in front, ms since 1970; `i64::MIN` before the first. Accepted is what is no dead letter: a
     /// record that every branch filtered out moves time too, so windows close although few records pass.
     pub fn stream_time(&self) -> i64 {
         self.stream_time
@@ -97,10 +114,16 @@ impl Task {
         self.admit(batch)?;
         let stage = Arc::clone(&self.stage);
         for record in batch.iter() {
-            self.work(&stage, &record, batch.arrived)?;
+            match stage.takes_partials() {
+                true => self.take(&stage, &record)?,
+                false => self.work(&stage, &record, batch.arrived)?,
+            }
             self.position = record.offset + 1;
+            self.moved = true;
         }
+        self.moved |= self.position != batch.next;
         self.position = batch.next;
+        self.note_end(batch);
         Ok(())
     }
 

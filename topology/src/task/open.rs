@@ -7,9 +7,9 @@ use super::{Task, TaskError, TaskSetup};
 use crate::checkpoint::{Checkpoint, Counts, StateEntry};
 use crate::graph::Stage;
 use crate::sealed::{Outputs, TaskId};
-use crate::windows::{Fold, GroupState, SLICE};
+use crate::windows::{Fold, GroupState, Partials, SLICE};
 use std::sync::Arc;
-use tidemill_state::{StateId, StateStore};
+use tidemill_state::{IdSet, StateId, StateStore};
 
 impl Task {
     /// Opens a task. `checkpoint` is the last committed one, which the store stands for. Takes a seek a window, however
@@ -30,20 +30,36 @@ impl Task {
         }
         let mut states = checkpoint.map_or(Vec::new(), |c| c.states.clone());
         let ids = number(&id, &stage.states(), &mut states)?;
-        let mut groups = Vec::with_capacity(ids.len());
-        for (group, state) in stage.groups.iter().zip(ids) {
-            let opened = GroupState::open(state, group, &*store);
-            groups.push(opened.map_err(|cause| TaskError::Store { task: id.clone(), cause })?);
+        let mut ids = &ids[..];
+        let failed = |cause| TaskError::Store { task: id.clone(), cause };
+        let mut groups = Vec::with_capacity(stage.groups.len());
+        for group in &stage.groups {
+            let own = ids.split_off(..group.states().len()).expect("ids are those of the stage's states");
+            groups.push(GroupState::open(own, group, &*store).map_err(failed)?);
         }
+        let mut sets = Vec::with_capacity(stage.dedupes.len());
+        for (dedupe, set) in stage.dedupes.iter().zip(ids) {
+            sets.push(IdSet::open(*set, dedupe.ids(), &*store).map_err(failed)?);
+        }
+        let mut upstream = checkpoint.map_or(Vec::new(), |c| c.upstream.clone());
+        if stage.takes_partials() {
+            upstream.resize(setup.partitions.max(1) as usize, i64::MIN);
+        }
+        let partials = stage.hops.iter().map(|_| Partials::default()).collect();
         let mut task = Task {
             store_id: checkpoint.map_or(setup.store_id, |c| c.store),
             sequence: checkpoint.map_or(0, |c| c.sequence),
             position: setup.position,
-            sealed_position: setup.position,
+            moved: false,
             stream_time: checkpoint.map_or(i64::MIN, |c| c.stream_time),
             counts: checkpoint.map_or(Counts::default(), |c| c.counts),
+            upstream,
+            at_end_since: None,
+            idle_after: i64::MIN,
             states,
             groups,
+            partials,
+            sets,
             outputs: Outputs::default(),
             fold: Fold::default(),
             header: Vec::new(),

@@ -13,6 +13,8 @@ use crate::graph::Stage;
 use crate::operators::{Flow, Pass};
 use crate::record::Record;
 use crate::view::View;
+use crate::windows::{Fold, Place, Target};
+use tidemill_state::StoreError;
 
 /// What an evaluation found.
 struct Verdict {
@@ -43,7 +45,7 @@ impl Task {
     }
 
     fn evaluate(&mut self, stage: &Stage, record: &Record<'_>, arrived: i64) -> Result<Verdict, Stop> {
-        let reading = &stage.reading;
+        let reading = stage.reading().expect("a stage of partials has no records");
         let value = reading.format.read(record.value).map_err(|e| Failure::format("value", &e))?;
         let key = match reading.key_needed {
             true => reading.key_format.read(record.key).map_err(|e| Failure::format("key", &e))?,
@@ -56,6 +58,9 @@ impl Task {
         let mut pass = Pass {
             groups: &stage.groups,
             states: &mut self.groups,
+            hops: &stage.hops,
+            partials: &self.partials,
+            sets: &self.sets,
             store: &*self.store,
             outputs: &mut self.outputs,
             fold: &mut self.fold,
@@ -69,13 +74,7 @@ impl Task {
 
     /// Writes what the evaluation computed. The entries are in memory since then, so the store is not asked again.
     fn accept(&mut self, stage: &Stage, record: &Record<'_>, verdict: &Verdict) -> Result<(), TaskError> {
-        for pending in &self.fold.pending {
-            let group = &stage.groups[pending.group];
-            let values = &self.fold.values[pending.from..pending.from + group.aggregates.len()];
-            let entry = (pending.start, record.key.unwrap_or_default());
-            let put = self.groups[pending.group].put(&*self.store, entry, values, group.owes());
-            put.map_err(|cause| TaskError::Store { task: self.id.clone(), cause })?;
-        }
+        self.write(stage).map_err(|cause| TaskError::Store { task: self.id.clone(), cause })?;
         if !self.fold.late.is_empty() {
             self.late(stage, record);
         }
@@ -88,10 +87,35 @@ impl Task {
         Ok(())
     }
 
+    fn write(&mut self, stage: &Stage) -> Result<(), StoreError> {
+        let Fold { pending, values, ids, keys, seen, .. } = &mut self.fold;
+        for entry in pending.iter() {
+            let key = &keys[entry.key.clone()];
+            let ids = &ids[entry.ids.clone()];
+            match entry.target {
+                Target::Entries(i) => {
+                    let (group, state) = (&stage.groups[i], &mut self.groups[i]);
+                    let values = &mut values[entry.from..entry.from + group.aggregates.len()];
+                    state.add_ids(&*self.store, Place { start: entry.start, key }, (ids, values))?;
+                    state.put(&*self.store, (entry.start, key), values, group.owes())?;
+                }
+                Target::Partials(i) => {
+                    let group = &stage.hops[i].group;
+                    let values = &values[entry.from..entry.from + group.aggregates.len()];
+                    self.partials[i].put(group, (entry.start, key), values, ids);
+                }
+            }
+        }
+        for seen in seen.iter() {
+            self.sets[seen.set].insert(seen.bucket, seen.print);
+        }
+        Ok(())
+    }
+
     fn late(&mut self, stage: &Stage, record: &Record<'_>) {
         self.counts.late += 1;
         if stage.dead_letters.late {
-            let steps: Vec<&str> = self.fold.late.iter().map(|&i| &*stage.groups[i].name).collect();
+            let steps: Vec<&str> = self.fold.late.iter().map(|target| stage.step_of(*target)).collect();
             let text = format!("late: its window is closed in step {}", steps.join(", "));
             self.dead_letter(stage, record, &text);
         }
@@ -105,7 +129,7 @@ impl Task {
 
 /// `None`: the record has no time and the stage can do without.
 fn event_time_of(stage: &Stage, view: &View<'_>) -> Result<Option<i64>, Failure> {
-    if let Some(path) = &stage.reading.time {
+    if let Some(path) = stage.reading().and_then(|r| r.time.as_ref()) {
         return event_time::read(&view.get(path), path).map(Some);
     }
     let time = event_time::check(view.record.timestamp).filter(|ms| *ms >= 0);

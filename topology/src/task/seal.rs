@@ -6,7 +6,7 @@
 use super::{Task, TaskError};
 use crate::checkpoint::{Checkpoint, Position};
 use crate::sealed::Sealed;
-use crate::windows::{Mute, Room, Said};
+use crate::windows::{Mute, Room, SLICE, Said, Sender};
 use std::io::Write;
 use std::sync::Arc;
 use tidemill_state::Changes;
@@ -14,24 +14,37 @@ use tidemill_state::Changes;
 impl Task {
     /// Whether a seal would carry something: input moved, or [`Task::urgent`]. `now`: wall clock, ms.
     pub fn due(&self, now: i64) -> bool {
-        self.position != self.sealed_position || self.urgent(now)
+        self.moved || self.urgent(now) || self.must_tell(now)
     }
 
-    /// Whether an update or a final is due, or the store may still owe one, so that the seal should not wait for the interval.
+    /// Whether a stage behind waits for the time.
+    fn must_tell(&self, now: i64) -> bool {
+        let mut hops = self.stage.hops.iter().zip(&self.partials);
+        hops.any(|(hop, partials)| partials.must_tell(&hop.group, self.stream_time, now))
+    }
+
+    /// Whether an update or a final is due, or the store may still owe one, or partials have come, so that the seal
+    /// should not wait for the interval.
     pub fn urgent(&self, now: i64) -> bool {
+        if self.moved && self.stage.takes_partials() {
+            return true;
+        }
         let mut groups = self.stage.groups.iter().zip(&self.groups);
         groups.any(|(group, state)| state.close_due(group, self.stream_time) || state.update_due(group, now))
     }
 
     /// About how many bytes of state are in memory, of all groups.
     pub fn memory_bytes(&self) -> usize {
-        self.groups.iter().map(|g| g.bytes()).sum()
+        let groups: usize = self.groups.iter().map(|g| g.bytes()).sum();
+        let travelling: usize = self.partials.iter().map(|p| p.bytes()).sum();
+        groups + travelling + self.sets.iter().map(|s| s.bytes()).sum::<usize>()
     }
 
     /// About how many bytes a seal would carry now: outputs and changed entries. What it will say beside them has its
     /// bound in the slice.
     pub fn pending_bytes(&self) -> usize {
-        self.outputs.bytes() + self.groups.iter().map(|g| g.pending_bytes()).sum::<usize>()
+        let travelling = self.partials.iter().map(|p| p.bytes()).sum::<usize>();
+        self.outputs.bytes() + travelling + self.groups.iter().map(|g| g.pending_bytes()).sum::<usize>()
     }
 
     /// Hands over everything since the last seal; `None` if nothing moved.
@@ -47,11 +60,9 @@ impl Task {
             Mute::Output(failure) => TaskError::Output { task: self.id.clone(), cause: failure.to_string() },
         })?;
         self.sequence += 1;
-        self.sealed_position = self.position;
-        let mut changes = Changes::new();
-        for group in &mut self.groups {
-            group.seal(self.sequence, &mut changes);
-        }
+        self.moved = false;
+        self.send_partials(now);
+        let changes = self.changes();
         self.write_header();
         Ok(Some(Sealed {
             task: self.id.clone(),
@@ -64,10 +75,50 @@ impl Task {
         }))
     }
 
+    fn send_partials(&mut self, now: i64) {
+        let sender = Sender {
+            partition: self.id.partition,
+            partitions: self.setup.partitions,
+            stream_time: self.stream_time,
+            now,
+            task: &self.header,
+        };
+        for (hop, partials) in self.stage.hops.iter().zip(&mut self.partials) {
+            partials.seal(hop, &sender, &mut self.outputs);
+        }
+    }
+
+    fn changes(&mut self) -> Changes {
+        let mut changes = Changes::new();
+        for (group, entries) in self.stage.groups.iter().zip(&mut self.groups) {
+            entries.seal((group, self.stream_time), self.sequence, &mut changes);
+        }
+        for (dedupe, set) in self.stage.dedupes.iter().zip(&mut self.sets) {
+            set.expire_before(dedupe.oldest(self.stream_time), SLICE, &mut changes);
+            set.seal(self.sequence, &mut changes);
+        }
+        changes
+    }
+
     /// The store has what `seal` of this sequence gave: its entries may be evicted. What a group does not need of its
     /// share, larger ones have.
-    pub fn applied(&mut self, sequence: u64) {
-        self.groups.iter_mut().for_each(|group| group.applied(sequence));
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn applied(&mut self, sequence: u64) -> Result<(), TaskError> {
+        let store = &*self.store;
+        let groups = self.groups.iter_mut().map(|group| group.applied(sequence, store));
+        let sets = self.sets.iter_mut().map(|set| {
+            set.applied(sequence);
+            set.reclaim(store)
+        });
+        let applied = groups.chain(sets).collect::<Result<Vec<()>, _>>();
+        applied.map_err(|cause| TaskError::Store { task: self.id.clone(), cause })?;
+        self.evict();
+        Ok(())
+    }
+
+    fn evict(&mut self) {
         let mut groups: Vec<_> = self.groups.iter_mut().collect();
         groups.sort_by_key(|group| group.bytes());
         let (mut left, count) = (self.setup.cache_bytes, groups.len());
@@ -88,7 +139,7 @@ impl Task {
             let group = &stage.groups[index];
             let mut said = Said {
                 group,
-                key_format: stage.reading.key_format,
+                key_format: stage.key_format(),
                 store: &*self.store,
                 outputs: &mut self.outputs,
                 stream_time: self.stream_time,
@@ -112,6 +163,7 @@ impl Task {
             counts: self.counts,
             stream_time: self.stream_time,
             states: self.states.clone(),
+            upstream: self.upstream.clone(),
         }
     }
 

@@ -1,24 +1,30 @@
-//! A grouping as it is defined, and how one record is folded into it.
+//! A grouping as it is defined, and how one record is folded into it: into its entry, or into a partial that travels.
 //!
 //! Called by [`Node::evaluate`](crate::operators::Node::evaluate); the task writes what was computed once every branch has
 //! accepted the record. Knows nothing of seals. Invariant: evaluation changes no entry.
 
-use super::aggregate::{Aggregate, Value};
-use super::row::{Moment, Row, RowOutput};
-use super::tumbling::Tumbling;
+use super::aggregate::distinct::{self, Place};
+use super::aggregate::{Aggregate, Function, Value};
+use super::by::By;
+use super::row::{KeyParts, Moment, Row, RowOutput};
+use super::window::Window;
 use crate::event_time;
 use crate::failure::{Failure, Stop};
-use crate::operators::Pass;
+use crate::operators::{Pass, Seen};
 use crate::view::View;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// A step that groups by the record key. Keys are compared as bytes, whatever their format says of them.
+/// A step that groups.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub name: Arc<str>,
-    pub window: Option<Tumbling>,
+    pub by: By,
+    pub window: Option<Window>,
     pub aggregates: Vec<Aggregate>,
     pub emit: Emit,
+    /// Ids that a task keeps for each `count_distinct`.
+    pub at_most: usize,
     pub outputs: Vec<RowOutput>,
 }
 
@@ -33,31 +39,57 @@ pub(crate) enum Emit {
     },
 }
 
+/// Where a grouping's folds go; an index into what the stage has of the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The entries of this stage.
+    Entries(usize),
+    /// Partials for the stage behind a repartition.
+    Partials(usize),
+}
+
 /// What evaluation computed and nobody has written yet. Kept for its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
     pub values: Vec<Value>,
+    pub ids: Vec<Id>,
+    /// Keys of groups, one behind the other.
+    pub keys: Vec<u8>,
     pub pending: Vec<Pending>,
-    /// Groups for which this record is late.
-    pub late: Vec<usize>,
+    /// Ids to be remembered.
+    pub seen: Vec<Seen>,
+    /// Groupings for which this record is late.
+    pub late: Vec<Target>,
     /// For keys and values on their way into the arena.
     pub bytes: Vec<u8>,
     pub value: Vec<u8>,
 }
 
+/// An id that the aggregate at `slot` has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Id {
+    pub slot: usize,
+    pub print: u64,
+}
+
 /// The next values of one entry: `values[from..]`, as many as the group has aggregates.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pending {
-    pub group: usize,
+    pub target: Target,
     pub start: i64,
+    pub key: Range<usize>,
     pub from: usize,
+    pub ids: Range<usize>,
 }
 
 impl Fold {
     pub fn clear(&mut self) {
         self.values.clear();
+        self.ids.clear();
+        self.keys.clear();
         self.pending.clear();
         self.late.clear();
+        self.seen.clear();
     }
 }
 
@@ -66,54 +98,89 @@ impl Group {
     /// that were closed and forgotten would begin again from nothing.
     pub fn shape(&self) -> String {
         let window = match self.window {
-            Some(w) => format!("tumbling {} ms, grace {} ms: ", w.size, w.grace),
+            Some(w) if w.tumbles() => format!("tumbling {} ms, grace {} ms: ", w.size, w.grace),
+            Some(w) => format!("hopping {} ms every {} ms, grace {} ms: ", w.size, w.hop, w.grace),
             None => "no window: ".to_owned(),
         };
         let functions: Vec<String> = self.aggregates.iter().map(|a| a.function.to_string()).collect();
-        window + &functions.join(", ")
+        let by = match &self.by {
+            By::RecordKey => String::new(),
+            by @ By::Fields(_) => format!(", by {}", by.words()),
+        };
+        window + &functions.join(", ") + &by
+    }
+
+    pub fn initial(&self) -> impl Iterator<Item = Value> + '_ {
+        self.aggregates.iter().map(|a| a.function.initial())
     }
 
     /// Computes what the record makes of its entry, and writes what `emit: every` says about it.
-    pub fn evaluate(&self, index: usize, view: &View<'_>, pass: &mut Pass<'_>) -> Result<(), Stop> {
-        let Some(key) = view.record.key else {
-            return Err(Failure::new("key-missing", format!("step '{}' groups by the key", self.name)).into());
-        };
+    pub fn evaluate(&self, target: Target, view: &View<'_>, pass: &mut Pass<'_>) -> Result<(), Stop> {
         let start = match self.window {
             None => 0,
             Some(window) => {
-                let start = window.start_of(view.time);
+                let start = window.pane_of(view.time);
                 if window.closed(start, pass.stream_time) {
-                    pass.fold.late.push(index);
+                    pass.fold.late.push(target);
                     return Ok(());
                 }
-                event_time::check(start).and_then(|_| event_time::check(window.end_of(start))).ok_or_else(|| {
-                    Failure::new(
-                        "time-unreadable",
-                        format!("step '{}': its window ends after the year 9999", self.name),
-                    )
-                })?;
+                self.within_the_calendar(start, window)?;
                 start
             }
         };
-        let from = pass.fold.values.len();
-        match pass.states[index].get(pass.store, start, key)? {
-            Some(cell) => pass.fold.values.extend_from_slice(&cell.values),
-            None => pass.fold.values.extend(self.aggregates.iter().map(|a| a.function.initial())),
+        let key = self.by.write(&self.name, view, &mut pass.fold.keys)?;
+        let (from, first_id) = (pass.fold.values.len(), pass.fold.ids.len());
+        let held = match target {
+            Target::Entries(i) => {
+                pass.states[i].get(pass.store, start, &pass.fold.keys[key.clone()])?.map(|c| &c.values[..])
+            }
+            Target::Partials(i) => pass.partials[i].get(start, &pass.fold.keys[key.clone()]),
+        };
+        match held {
+            Some(values) => pass.fold.values.extend_from_slice(values),
+            None => pass.fold.values.extend(self.initial()),
         }
-        for (value, aggregate) in pass.fold.values[from..].iter_mut().zip(&self.aggregates) {
-            *value = aggregate.function.fold(*value, view)?;
+        let pending = Pending { target, start, key, from, ids: first_id..first_id };
+        self.fold(pending, view, pass)
+    }
+
+    /// What lies too near the ends of the calendar has no window that can be written.
+    fn within_the_calendar(&self, start: i64, window: Window) -> Result<(), Failure> {
+        let fits = event_time::check(start).and_then(|_| event_time::check(window.end_of(start)));
+        let text = || format!("step '{}': its window ends after the year 9999", self.name);
+        fits.map(|_| ()).ok_or_else(|| Failure::new("time-unreadable", text()))
+    }
+
+    fn fold(&self, mut pending: Pending, view: &View<'_>, pass: &mut Pass<'_>) -> Result<(), Stop> {
+        for (slot, aggregate) in self.aggregates.iter().enumerate() {
+            let at = pending.from + slot;
+            let Function::Distinct(path) = &aggregate.function else {
+                pass.fold.values[at] = aggregate.function.fold(pass.fold.values[at], view)?;
+                continue;
+            };
+            let Some(print) = distinct::print(path, view, &mut pass.fold.bytes)? else { continue };
+            pass.fold.ids.push(Id { slot, print });
+            if let (Target::Entries(i), Value::Distinct { ids, beyond }) = (pending.target, pass.fold.values[at]) {
+                let place = Place { start: pending.start, key: &pass.fold.keys[pending.key.clone()] };
+                let (ids, beyond) = pass.states[i].look(slot, place, print, beyond).count(ids, beyond);
+                pass.fold.values[at] = Value::Distinct { ids, beyond };
+            }
         }
-        pass.fold.pending.push(Pending { group: index, start, from });
-        self.say(Pending { group: index, start, from }, view, pass)?;
+        pending.ids.end = pass.fold.ids.len();
+        self.say(&pending, view, pass)?;
+        pass.fold.pending.push(pending);
         Ok(())
     }
 
-    /// Writes the row for `emit: every`; else makes sure that it can be written when its time comes.
-    fn say(&self, entry: Pending, view: &View<'_>, pass: &mut Pass<'_>) -> Result<(), Failure> {
-        let Fold { values, bytes, value, .. } = &mut *pass.fold;
+    /// Writes the row for `emit: every` (which no partial is); else makes sure that it can be written when its time comes.
+    fn say(&self, entry: &Pending, view: &View<'_>, pass: &mut Pass<'_>) -> Result<(), Failure> {
+        let Fold { values, bytes, value, keys, .. } = &mut *pass.fold;
+        let key = &keys[entry.key.clone()];
+        let window = self.window.map(|w| (entry.start, w.end_of(entry.start)));
+        let whole = view.key.whole();
         let row = Row {
-            window: self.window.map(|w| (entry.start, w.end_of(entry.start))),
-            key: view.key.whole(),
+            window,
+            key: KeyParts::of(&self.by, key, whole),
             aggregates: &self.aggregates,
             values: &values[entry.from..],
             moment: Moment::Update,
@@ -122,7 +189,7 @@ impl Group {
             if self.emit == Emit::Every {
                 output.encode(&row, (&mut *bytes, &mut *value), pass.max_record)?;
                 output.push(pass.outputs, (&*bytes, &*value), view.time, pass.task);
-            } else if !output.surely_fits(bytes_of(view), pass.max_record) {
+            } else if !output.surely_fits(key.len(), pass.max_record) {
                 output.encode(&row, (&mut *bytes, &mut *value), pass.max_record)?;
             }
         }
@@ -138,8 +205,22 @@ impl Group {
     pub fn owes(&self) -> bool {
         matches!(self.emit, Emit::Coalesced { updates: Some(_), .. })
     }
-}
 
-fn bytes_of(view: &View<'_>) -> usize {
-    view.record.key.map_or(0, <[u8]>::len)
+    /// The slots of its distinct counts.
+    pub fn distinct(&self) -> impl Iterator<Item = (usize, &Aggregate)> + '_ {
+        self.aggregates.iter().enumerate().filter(|(_, a)| matches!(a.function, Function::Distinct(_)))
+    }
+
+    /// The names and shapes of its states, in the order of their numbers: its entries, then ids and sketches of each
+    /// distinct count.
+    pub fn states(&self) -> Vec<(Arc<str>, String)> {
+        use distinct::Distinct;
+        let mut states = vec![(self.name.clone(), self.shape())];
+        for (_, aggregate) in self.distinct() {
+            let name = format!("{}/{}", self.name, aggregate.name);
+            states.push((name.as_str().into(), Distinct::SHAPE.to_owned()));
+            states.push((format!("{name}/sketch").into(), Distinct::SKETCH_SHAPE.to_owned()));
+        }
+        states
+    }
 }

@@ -5,17 +5,25 @@
 //! it comes from, so restoring the entries restores what is still to be said.
 
 pub(crate) mod aggregate;
+mod bundle;
+mod by;
 mod cell;
 mod group;
 mod owed;
+mod partials;
 mod row;
 mod scan;
+mod sketch;
 mod state;
-mod tumbling;
+mod window;
 
+pub(crate) use aggregate::distinct::Place;
+pub(crate) use bundle::Bundle;
+pub(crate) use by::{By, KeyField};
 pub(crate) use cell::{Cell, VERSION as CELL_VERSION};
-pub(crate) use group::{Emit, Fold, Group};
+pub(crate) use group::{Emit, Fold, Group, Target};
+pub(crate) use partials::{Hop, Partials, Sender};
 pub(crate) use row::{KeyForm, RowOutput, ValueForm};
 pub(crate) use scan::Room;
 pub(crate) use state::{GroupState, Mute, SLICE, Said};
-pub(crate) use tumbling::Tumbling;
+pub(crate) use window::Window;

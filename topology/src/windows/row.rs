@@ -4,9 +4,10 @@
 //! not fit its form or `max_record` is a failure, never a shorter row.
 
 use super::aggregate::{Aggregate, Value};
+use super::by::{By, KeyField};
 use crate::event_time;
 use crate::failure::Failure;
-use crate::formats::{Datum, Format};
+use crate::formats::{Datum, Format, FormatError};
 use crate::headers;
 use crate::sealed::Outputs;
 use std::io::Write;
@@ -22,11 +23,11 @@ pub(crate) struct RowOutput {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyForm {
-    /// `{"key":...}`, with `window_start` where there are windows.
+    /// `{"key":...}`, or the fields by their names; with `window_start` where there are windows.
     Json,
-    /// `[key@start/end]` in ms where there are windows, else the key.
+    /// `[key@start/end]` in ms where there are windows, else the key; fields with commas between.
     Text,
-    /// The record key in this format; without windows only.
+    /// The record key, or the one field, in this format; without windows only.
     Plain(Format),
 }
 
@@ -49,10 +50,67 @@ pub(crate) enum Moment {
 pub(crate) struct Row<'a> {
     /// Start and end, ms since 1970.
     pub window: Option<(i64, i64)>,
-    pub key: Datum<'a>,
+    pub key: KeyParts<'a>,
     pub aggregates: &'a [Aggregate],
     pub values: &'a [Value],
     pub moment: Moment,
+}
+
+/// The key of a group, as results say it.
+pub(crate) enum KeyParts<'a> {
+    /// The record key, under the name `key`.
+    Whole(Datum<'a>),
+    /// Fields, and their values as JSON.
+    Fields(&'a [KeyField], Vec<&'a [u8]>),
+}
+
+impl<'a> KeyParts<'a> {
+    /// `key`: as in a table; `whole`: what it says, where it is the record key.
+    pub fn of(by: &'a By, key: &'a [u8], whole: Datum<'a>) -> KeyParts<'a> {
+        match by {
+            By::RecordKey => KeyParts::Whole(whole),
+            By::Fields(fields) => KeyParts::Fields(fields, by.parts(key)),
+        }
+    }
+
+    /// `"name":value`, with commas between.
+    fn json(&self, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        match self {
+            KeyParts::Whole(datum) => {
+                out.extend_from_slice(b"\"key\":");
+                Format::Json.write(datum, out)?;
+            }
+            KeyParts::Fields(fields, values) => {
+                for (index, (field, value)) in fields.iter().zip(values).enumerate() {
+                    out.extend_from_slice(if index == 0 { b"" } else { b"," });
+                    out.extend_from_slice(field.json.as_bytes());
+                    out.push(b':');
+                    out.extend_from_slice(value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        match self {
+            KeyParts::Whole(datum) => plain_text(datum, out),
+            KeyParts::Fields(_, values) => values.iter().enumerate().try_for_each(|(index, value)| {
+                out.extend_from_slice(if index == 0 { b"" } else { b"," });
+                plain_text(&Format::Json.read(Some(value))?.whole(), out)
+            }),
+        }
+    }
+
+    fn plain(&self, format: Format, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        match self {
+            KeyParts::Whole(datum) => format.write(datum, out),
+            KeyParts::Fields(_, values) => {
+                let only = values.first().copied().unwrap_or(b"null");
+                format.write(&Format::Json.read(Some(only))?.whole(), out)
+            }
+        }
+    }
 }
 
 /// Digits of a number, braces, times and quotes around one field, generously.
@@ -76,11 +134,11 @@ impl RowOutput {
         match self.key {
             KeyForm::Json => row.json_key(key).map_err(failed)?,
             KeyForm::Text => row.text_key(key).map_err(failed)?,
-            KeyForm::Plain(format) => format.write(&row.key, key).map_err(failed)?,
+            KeyForm::Plain(format) => row.key.plain(format, key).map_err(failed)?,
         }
         match &self.value {
             ValueForm::Json(fields) => row.json(fields, value).map_err(failed)?,
-            ValueForm::Plain(format, index) => match row.values[*index].datum() {
+            ValueForm::Plain(format, index) => match row.aggregates[*index].function.datum(&row.values[*index]) {
                 Datum::Null => {}
                 datum => format.write(&datum, value).map_err(|e| {
                     let name = &row.aggregates[*index].name;
@@ -107,9 +165,9 @@ impl RowOutput {
 }
 
 impl Row<'_> {
-    fn json_key(&self, out: &mut Vec<u8>) -> Result<(), crate::formats::FormatError> {
-        out.extend_from_slice(b"{\"key\":");
-        Format::Json.write(&self.key, out)?;
+    fn json_key(&self, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        out.push(b'{');
+        self.key.json(out)?;
         if let Some((start, _)) = self.window {
             out.extend_from_slice(b",\"window_start\":\"");
             event_time::write(start, out);
@@ -119,15 +177,15 @@ impl Row<'_> {
         Ok(())
     }
 
-    fn text_key(&self, out: &mut Vec<u8>) -> Result<(), crate::formats::FormatError> {
-        let Some((start, end)) = self.window else { return plain_text(&self.key, out) };
+    fn text_key(&self, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        let Some((start, end)) = self.window else { return self.key.text(out) };
         out.push(b'[');
-        plain_text(&self.key, out)?;
+        self.key.text(out)?;
         write!(out, "@{start}/{end}]").expect("memory takes every byte");
         Ok(())
     }
 
-    fn json(&self, fields: &[(usize, String)], out: &mut Vec<u8>) -> Result<(), crate::formats::FormatError> {
+    fn json(&self, fields: &[(usize, String)], out: &mut Vec<u8>) -> Result<(), FormatError> {
         out.push(b'{');
         if let Some((start, end)) = self.window {
             out.extend_from_slice(b"\"window\":{\"start\":\"");
@@ -136,14 +194,15 @@ impl Row<'_> {
             event_time::write(end, out);
             out.extend_from_slice(b"\"},");
         }
-        out.extend_from_slice(b"\"key\":");
-        Format::Json.write(&self.key, out)?;
+        self.key.json(out)?;
         for (index, name) in fields {
             out.push(b',');
             out.extend_from_slice(name.as_bytes());
             out.push(b':');
-            Format::Json.write(&self.values[*index].datum(), out)?;
+            Format::Json.write(&self.aggregates[*index].function.datum(&self.values[*index]), out)?;
         }
+        self.doubts("approximate", Value::is_approximate, fields, out);
+        self.doubts("overflow", |value| *value == Value::Overflow, fields, out);
         out.extend_from_slice(match self.moment {
             Moment::Update => b",\"result\":\"update\"}",
             Moment::Final => b",\"result\":\"final\"}",
@@ -152,8 +211,23 @@ impl Row<'_> {
     }
 }
 
+impl Row<'_> {
+    /// `,"approximate":["unique_users"]`: the fields that are not what they should be, if there are any.
+    fn doubts(&self, word: &str, is: impl Fn(&Value) -> bool, fields: &[(usize, String)], out: &mut Vec<u8>) {
+        let mut first = true;
+        for (_, name) in fields.iter().filter(|(index, _)| is(&self.values[*index])) {
+            match std::mem::take(&mut first) {
+                true => write!(out, ",\"{word}\":[{name}"),
+                false => write!(out, ",{name}"),
+            }
+            .expect("memory takes every byte");
+        }
+        out.extend_from_slice(if first { b"" } else { b"]" });
+    }
+}
+
 /// A text as it is, anything else as in JSON; bytes as base64, without quotes.
-fn plain_text(key: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), crate::formats::FormatError> {
+fn plain_text(key: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), FormatError> {
     if let Datum::Text(text) = key {
         out.extend_from_slice(text.as_bytes());
         return Ok(());

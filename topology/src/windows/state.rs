@@ -4,13 +4,16 @@
 //! the table (open windows, owed updates) can be made again from the table alone.
 
 use super::aggregate::Value;
+use super::aggregate::distinct::{Distinct, Found, Place};
+use super::bundle::{self, Partial};
+use super::by::By;
 use super::cell::{self, Cell};
-use super::group::{Emit, Group};
+use super::group::{Emit, Group, Id};
 use super::owed::Owed;
-use super::row::{Moment, Row};
+use super::row::{KeyParts, Moment, Row};
 use super::scan::{EntryId, Room, Scan};
 use crate::failure::Failure;
-use crate::formats::Format;
+use crate::formats::{Document, Format};
 use crate::sealed::Outputs;
 use std::collections::BTreeSet;
 use tidemill_state::{Changes, Page, StateId, StateStore, StoreError, Table};
@@ -26,6 +29,8 @@ pub(crate) struct GroupState {
     /// The last key removed from the first of them, which is closed: nothing is added in front of it any more.
     removed: Option<Box<[u8]>>,
     owed: Owed,
+    /// Of each distinct count, the slot of its value and its ids.
+    distinct: Vec<(usize, Distinct)>,
 }
 
 /// What a seal needs in order to speak.
@@ -56,11 +61,17 @@ impl From<StoreError> for Mute {
 
 impl GroupState {
     /// Finds which windows the store holds, a seek each. What they owe is looked for later, a slice a seal.
-    pub fn open(id: StateId, group: &Group, store: &dyn StateStore) -> Result<GroupState, StoreError> {
+    /// `ids` are those of [`Group::states`].
+    pub fn open(ids: &[StateId], group: &Group, store: &dyn StateStore) -> Result<GroupState, StoreError> {
+        let id = ids[0];
+        let mut distinct = Vec::new();
+        for ((slot, _), of) in group.distinct().zip(ids[1..].chunks_exact(2)) {
+            distinct.push((slot, Distinct::open(of[0], of[1], group.at_most, store)?));
+        }
         let mut table: Table<Cell> = Table::new(id, cell::VERSION);
         let open: BTreeSet<i64> = table.buckets(store)?.map(|bucket| bucket as i64).collect();
         let old = Scan::new(id, open.iter().copied().filter(|_| group.owes()));
-        Ok(GroupState { table, open, removed: None, owed: Owed::new(old) })
+        Ok(GroupState { table, open, removed: None, owed: Owed::new(old), distinct })
     }
 
     pub fn get(&mut self, store: &dyn StateStore, start: i64, key: &[u8]) -> Result<Option<&Cell>, StoreError> {
@@ -96,6 +107,51 @@ impl GroupState {
         Ok(())
     }
 
+    /// What adding an id to the distinct count at `slot` would find.
+    pub fn look(&self, slot: usize, place: Place<'_>, print: u64, beyond: Option<u64>) -> Found {
+        let of = self.distinct.iter().find(|(s, _)| *s == slot);
+        of.map_or(Found::Known, |(_, distinct)| distinct.look(place, print, beyond))
+    }
+
+    /// Adds the ids of an accepted record, whose values count them already; only an estimate is known just now.
+    pub fn add_ids(
+        &mut self,
+        store: &dyn StateStore,
+        place: Place<'_>,
+        (ids, values): (&[Id], &mut [Value]),
+    ) -> Result<(), StoreError> {
+        for id in ids {
+            let Some((_, distinct)) = self.distinct.iter_mut().find(|(slot, _)| *slot == id.slot) else { continue };
+            if let (Found::Beyond(estimate), Value::Distinct { beyond, .. }) =
+                (distinct.add(store, place, id.print)?, &mut values[id.slot])
+            {
+                *beyond = Some(estimate);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a partial in.
+    pub fn merge(&mut self, store: &dyn StateStore, group: &Group, partial: &Partial) -> Result<(), StoreError> {
+        let place = Place { start: partial.start, key: &partial.key };
+        let mut values: Vec<Value> = match self.get(store, place.start, place.key)? {
+            Some(cell) => cell.values.clone(),
+            None => group.initial().collect(),
+        };
+        for ((value, more), aggregate) in values.iter_mut().zip(&partial.values).zip(&group.aggregates) {
+            *value = aggregate.function.merge(*value, *more);
+        }
+        for ((slot, distinct), packed) in self.distinct.iter_mut().zip(&partial.ids) {
+            for print in bundle::unpack(packed) {
+                if let Value::Distinct { ids, beyond } = values[*slot] {
+                    let (ids, beyond) = distinct.add(store, place, print)?.count(ids, beyond);
+                    values[*slot] = Value::Distinct { ids, beyond };
+                }
+            }
+        }
+        self.put(store, (place.start, place.key), &values, group.owes())
+    }
+
     /// Whether an update is due at this wall time, or is yet to be found.
     pub fn update_due(&self, group: &Group, now: i64) -> bool {
         matches!(group.emit, Emit::Coalesced { updates: Some(every), .. } if self.owed.is_due(every, now))
@@ -123,6 +179,9 @@ impl GroupState {
                     said.say((start, key), cell, moment)?;
                 }
                 self.table.remove(start as u64, key);
+                for (slot, distinct) in &mut self.distinct {
+                    distinct.forget(Place { start, key }, cell.values[*slot].is_approximate());
+                }
             }
             let ended = slice.len() < room.rows;
             room.rows -= slice.len();
@@ -183,22 +242,31 @@ impl GroupState {
         Ok(true)
     }
 
-    pub fn seal(&mut self, sequence: u64, changes: &mut Changes) {
+    /// Ids of closed windows have been counted for the last time.
+    pub fn seal(&mut self, (group, stream_time): (&Group, i64), sequence: u64, changes: &mut Changes) {
         self.table.seal(sequence, changes);
+        for (_, distinct) in &mut self.distinct {
+            if let Some(window) = group.window {
+                distinct.expire_before(window.first_open(stream_time), SLICE, changes);
+            }
+            distinct.seal(sequence, changes);
+        }
     }
 
-    pub fn applied(&mut self, sequence: u64) {
+    pub fn applied(&mut self, sequence: u64, store: &dyn StateStore) -> Result<(), StoreError> {
         self.table.applied(sequence);
+        self.distinct.iter_mut().try_for_each(|(_, distinct)| distinct.applied(sequence, store))
     }
 
     /// Drops what the store has too until about so many bytes are held.
     pub fn evict(&mut self, bytes: usize) {
         self.table.evict(bytes.saturating_sub(self.owed.bytes()));
+        self.distinct.iter_mut().for_each(|(_, distinct)| distinct.evict());
     }
 
     /// About how many bytes are held.
     pub fn bytes(&self) -> usize {
-        self.table.bytes() + self.owed.bytes()
+        self.table.bytes() + self.owed.bytes() + self.distinct.iter().map(|(_, d)| d.bytes()).sum::<usize>()
     }
 
     /// About how many bytes the next seal takes.
@@ -212,11 +280,14 @@ impl GroupState {
 
 impl Said<'_> {
     fn say(&mut self, (start, key): (i64, &[u8]), cell: &Cell, moment: Moment) -> Result<(), Mute> {
-        let document = self.key_format.read(Some(key)).map_err(|e| Mute::Output(Failure::format("key", &e)))?;
+        let document = match self.group.by {
+            By::RecordKey => self.key_format.read(Some(key)).map_err(|e| Mute::Output(Failure::format("key", &e)))?,
+            By::Fields(_) => Document::NULL,
+        };
+        let key = KeyParts::of(&self.group.by, key, document.whole());
         let window = self.group.window.map(|w| (start, w.end_of(start)));
         let time = window.map_or(self.stream_time, |(_, end)| self.stream_time.min(end - 1));
-        let row =
-            Row { window, key: document.whole(), aggregates: &self.group.aggregates, values: &cell.values, moment };
+        let row = Row { window, key, aggregates: &self.group.aggregates, values: &cell.values, moment };
         let (mut key_out, mut value_out) = (Vec::new(), Vec::new());
         for output in &self.group.outputs {
             output.encode(&row, (&mut key_out, &mut value_out), self.max_record).map_err(Mute::Output)?;

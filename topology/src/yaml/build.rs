@@ -6,11 +6,11 @@
 use super::fields::{Mistakes, suggest};
 use super::outputs::Output;
 use super::sources::Source;
-use super::steps::{Step, Work};
+use super::steps::{Grouping, Step, Work};
 use super::tree::At;
-use crate::graph::{DeadLetters, OutputTopic, Reading, Stage, Topology};
-use crate::operators::{Copy, Node};
-use crate::windows::Group;
+use crate::graph::{DeadLetters, Input, OutputTopic, Reading, Repartition, Stage, Start, Topology};
+use crate::operators::{Copy, Dedupe, Node, Operator};
+use crate::windows::{Emit, Group, Hop, Target};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -32,49 +32,104 @@ impl Draft {
             return None;
         }
         let mut steps: Vec<Option<Step>> = self.steps.drain(..).map(Some).collect();
-        let mut stages = Vec::new();
-        let mut outputs = Vec::new();
+        let (mut stages, mut outputs, mut repartitions) = (Vec::new(), Vec::new(), Vec::new());
         for source in &self.sources {
-            let mut work =
-                Building { steps: &mut steps, outputs: &self.outputs, groups: Vec::new(), written: Vec::new() };
+            let mut work = Building::new(&self.app, source, (&mut steps, &self.outputs));
             let root = work.node(&source.name, Vec::new(), mistakes);
-            let (groups, written) = (work.groups, work.written);
-            let input: Arc<str> = source.topic.as_str().into();
-            outputs.extend(written.into_iter().map(|(topic, copy)| OutputTopic {
-                partitions: self.outputs.iter().find(|o| *o.topic == *topic).and_then(|o| o.partitions),
-                name: topic,
-                input: input.clone(),
-                copy,
-            }));
-            stages.push(Arc::new(self.stage(source, root, groups)));
+            let grown = work.grown;
+            outputs.extend(grown.written.iter().map(|w| self.output(w, &source.topic)));
+            for hop in &grown.hops {
+                let topic = hop.topic.clone();
+                outputs.extend(hop.group.outputs.iter().map(|o| self.output(&(o.topic.clone(), false), &topic)));
+                repartitions.push(Repartition { topic, source: source.topic.as_str().into() });
+            }
+            let behind: Vec<Stage> = grown.hops.iter().map(|hop| self.behind(source, hop)).collect();
+            stages.push(Arc::new(self.stage(source, root, grown)));
+            stages.extend(behind.into_iter().map(Arc::new));
         }
-        let topology = Topology { app: self.app, stages, outputs, dead_letters: self.dead_letters };
+        self.check_stages(&stages, mistakes);
+        let topology = Topology { app: self.app, stages, outputs, repartitions, dead_letters: self.dead_letters };
         mistakes.is_empty().then_some(topology)
     }
 
-    fn stage(&self, source: &Source, root: Node, groups: Vec<Group>) -> Stage {
-        let mut asked = !groups.is_empty();
+    fn output(&self, (topic, copy): &(Arc<str>, bool), input: &str) -> OutputTopic {
+        let partitions = self.outputs.iter().find(|o| *o.topic == **topic).and_then(|o| o.partitions);
+        OutputTopic { name: topic.clone(), partitions, input: input.into(), copy: *copy }
+    }
+
+    fn stage(&self, source: &Source, root: Node, grown: Grown) -> Stage {
+        let Grown { groups, hops, dedupes, .. } = grown;
+        let groupings = || groups.iter().chain(hops.iter().map(|h| &h.group));
+        let mut asked = groupings().any(|g| g.by.has_record_key()) || source.time.as_deref().is_some_and(is_key);
         root.walk(&mut |node| {
             let paths = node.operators.iter().flat_map(|o| o.paths());
             asked |= paths.into_iter().any(is_key);
         });
-        asked |= source.time.as_deref().is_some_and(is_key);
+        asked |= groupings().flat_map(|g| &g.aggregates).filter_map(|a| a.function.path()).any(|path| is_key(path));
+        let stateful = groupings().next().is_some() || !dedupes.is_empty();
         let changelog = format!("{}-{}-{}-changelog", self.app, source.name, source.topic);
+        let reading = Reading {
+            key_format: source.key_format,
+            format: source.format,
+            time: source.time.clone(),
+            key_needed: asked,
+            idle: source.idle,
+        };
         Stage {
             name: source.name.as_str().into(),
             topic: source.topic.as_str().into(),
             start: source.start,
-            changelog: (!groups.is_empty()).then(|| changelog.into()),
+            changelog: stateful.then(|| changelog.into()),
             dead_letters: self.dead_letters.clone(),
             max_record: source.max_record,
-            reading: Reading {
-                key_format: source.key_format,
-                format: source.format,
-                time: source.time.clone(),
-                key_needed: asked,
-            },
+            input: Input::Records(reading),
             root,
             groups,
+            hops,
+            dedupes,
+        }
+    }
+
+    /// The stage that takes the partials of one grouping.
+    fn behind(&self, source: &Source, hop: &Hop) -> Stage {
+        Stage {
+            name: hop.group.name.clone(),
+            topic: hop.topic.clone(),
+            start: Start::Earliest,
+            changelog: Some(format!("{}-{}-changelog", self.app, hop.group.name).into()),
+            dead_letters: self.dead_letters.clone(),
+            max_record: source.max_record,
+            input: Input::Partials,
+            root: Node::default(),
+            groups: vec![hop.group.clone()],
+            hops: Vec::new(),
+            dedupes: Vec::new(),
+        }
+    }
+
+    /// Internal topics and states are named after steps and sources: two of one name would be one.
+    fn check_stages(&self, stages: &[Arc<Stage>], mistakes: &mut Mistakes) {
+        let at = self.sources.first().map_or(At::default(), |s| s.at);
+        let internal = |s: &Arc<Stage>| [s.changelog.clone(), s.takes_partials().then(|| s.topic.clone())];
+        let mut taken: Vec<&str> = self.outputs.iter().map(|o| o.topic.as_str()).collect();
+        taken.extend(self.sources.iter().map(|s| s.topic.as_str()).chain([&*self.dead_letters.topic]));
+        let all: Vec<Arc<str>> = stages.iter().flat_map(internal).flatten().collect();
+        for (index, topic) in all.iter().enumerate() {
+            if taken.contains(&&**topic) || all[..index].contains(topic) {
+                let text = format!("two topics would be called {topic}; name a source, a step or an output otherwise");
+                mistakes.add(at, text);
+            }
+        }
+        for stage in stages {
+            let mut states = BTreeSet::new();
+            for (name, _) in stage.states() {
+                if !states.insert(name.clone()) {
+                    mistakes.add(
+                        at,
+                        format!("two states of stage '{}' are called '{name}'; name one otherwise", stage.name),
+                    );
+                }
+            }
         }
     }
 
@@ -88,7 +143,7 @@ impl Draft {
         }
         for step in &self.steps {
             self.check_from((step.from_at, &step.from), &format!("step '{}'", step.name), &seen, mistakes);
-            if self.steps.iter().any(|s| s.name == step.from && matches!(s.work, Work::Group { .. })) {
+            if self.steps.iter().any(|s| s.name == step.from && matches!(s.work, Work::Group(_))) {
                 let text = format!(
                     "step '{}' reads the grouping '{}'; give that an output, and a source that reads its topic",
                     step.name, step.from
@@ -188,43 +243,86 @@ fn is_key(path: &[Box<str>]) -> bool {
 
 /// One stage, while its tree grows.
 struct Building<'d> {
+    app: &'d str,
+    source: &'d Source,
     steps: &'d mut Vec<Option<Step>>,
     outputs: &'d [Output],
-    groups: Vec<Group>,
+    grown: Grown,
+}
+
+#[derive(Default)]
+struct Grown {
+    groups: Vec<Arc<Group>>,
+    hops: Vec<Hop>,
+    dedupes: Vec<Arc<Dedupe>>,
     /// Topics, and whether they hold copies.
     written: Vec<(Arc<str>, bool)>,
 }
 
-impl Building<'_> {
-    fn node(&mut self, name: &str, operators: Vec<crate::operators::Operator>, mistakes: &mut Mistakes) -> Node {
+impl<'d> Building<'d> {
+    fn new(
+        app: &'d str,
+        source: &'d Source,
+        (steps, outputs): (&'d mut Vec<Option<Step>>, &'d [Output]),
+    ) -> Building<'d> {
+        Building { app, source, steps, outputs, grown: Grown::default() }
+    }
+
+    fn node(&mut self, name: &str, mut operators: Vec<Operator>, mistakes: &mut Mistakes) -> Node {
+        operators.iter_mut().for_each(|operator| self.number(name, operator));
         let mut node = Node { name: name.to_owned(), operators, ..Node::default() };
         for output in self.outputs.iter().filter(|o| o.from == name) {
             output.check_copy(mistakes);
             let topic: Arc<str> = output.topic.as_str().into();
-            self.written.push((topic.clone(), true));
+            self.grown.written.push((topic.clone(), true));
             node.copies.push(Copy { topic });
         }
         for index in 0..self.steps.len() {
             let Some(step) = self.steps[index].take_if(|s| s.from == name) else { continue };
             match step.work {
                 Work::Map(operators) => node.steps.push(self.node(&step.name, operators, mistakes)),
-                Work::Group { .. } => {
-                    node.groups.push(self.groups.len());
-                    self.group(step, mistakes);
-                }
+                Work::Group(_) => node.groups.extend(self.group(step, mistakes)),
             }
         }
         node
     }
 
-    fn group(&mut self, step: Step, mistakes: &mut Mistakes) {
-        let Work::Group { window, aggregates, emit } = step.work else { return };
+    /// A set gets its number among those of the stage.
+    fn number(&mut self, step: &str, operator: &mut Operator) {
+        if let Operator::Dedupe { dedupe, set } = operator {
+            *set = self.grown.dedupes.len();
+            if dedupe.name.is_empty() {
+                let named = Dedupe { name: format!("{step}/seen").into(), ..(**dedupe).clone() };
+                *dedupe = Arc::new(named);
+            }
+            self.grown.dedupes.push(dedupe.clone());
+        }
+    }
+
+    /// A grouping stays where its records lie if all records of a group lie there.
+    fn group(&mut self, step: Step, mistakes: &mut Mistakes) -> Option<Target> {
+        let Work::Group(grouping) = step.work else { return None };
+        let Grouping { by, window, aggregates, emit, at_most } = grouping;
+        let stays = by.has_record_key() && !self.source.scattered;
+        let emit = match emit {
+            // Behind a repartition a record is only seen as part of a partial.
+            Emit::Every if !stays => Emit::Coalesced { updates: Some(0), last: false },
+            emit => emit,
+        };
         let mut outputs = Vec::new();
         for output in self.outputs.iter().filter(|o| o.from == step.name) {
-            let Some(rows) = output.rows(window.is_some(), &aggregates, mistakes) else { continue };
-            self.written.push((rows.topic.clone(), false));
-            outputs.push(rows);
+            outputs.extend(output.rows((window.is_some(), &by), &aggregates, mistakes));
         }
-        self.groups.push(Group { name: step.name.into(), window, aggregates, emit, outputs });
+        if stays {
+            self.grown.written.extend(outputs.iter().map(|o| (o.topic.clone(), false)));
+        }
+        let group = Arc::new(Group { name: step.name.as_str().into(), by, window, aggregates, emit, at_most, outputs });
+        if stays {
+            self.grown.groups.push(group);
+            return Some(Target::Entries(self.grown.groups.len() - 1));
+        }
+        let topic = format!("{}-{}-repartition", self.app, step.name).into();
+        self.grown.hops.push(Hop { group, topic });
+        Some(Target::Partials(self.grown.hops.len() - 1))
     }
 }

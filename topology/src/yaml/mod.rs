@@ -6,6 +6,7 @@
 mod build;
 mod environment;
 mod fields;
+mod keys;
 mod operators;
 mod outputs;
 mod scalars;

@@ -8,7 +8,7 @@ use super::scalars;
 use super::tree::{At, Node, What};
 use crate::formats::Format;
 use crate::windows::aggregate::Aggregate;
-use crate::windows::{KeyForm, RowOutput, ValueForm};
+use crate::windows::{By, KeyForm, RowOutput, ValueForm};
 
 /// An output as it was written.
 #[derive(Debug)]
@@ -82,8 +82,18 @@ impl Output {
     }
 
     /// Of a grouping.
-    pub fn rows(&self, windowed: bool, aggregates: &[Aggregate], mistakes: &mut Mistakes) -> Option<RowOutput> {
+    pub fn rows(
+        &self,
+        (windowed, by): (bool, &By),
+        aggregates: &[Aggregate],
+        mistakes: &mut Mistakes,
+    ) -> Option<RowOutput> {
         let key = match self.key {
+            Some((at, KeyForm::Plain(format))) if matches!(by, By::Fields(fields) if fields.len() > 1) => {
+                let text = format!("output '{}': key_format {format} holds one field; write json or text", self.topic);
+                mistakes.add(at, text);
+                return None;
+            }
             Some((at, KeyForm::Plain(format))) if windowed => {
                 let text =
                     format!("output '{}': key_format {format} would hide the window; write json or text", self.topic);

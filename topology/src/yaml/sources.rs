@@ -21,6 +21,10 @@ pub(super) struct Source {
     pub time: Option<Path>,
     pub start: Start,
     pub max_record: usize,
+    /// Records of one key may lie on several partitions.
+    pub scattered: bool,
+    /// ms; none: stream time waits for records.
+    pub idle: Option<i64>,
 }
 
 pub(super) fn read(node: Option<&Node>, max_record: usize, mistakes: &mut Mistakes) -> Vec<Source> {
@@ -49,8 +53,30 @@ fn source(at: At, name: &str, (node, max_record): (&Node, usize), mistakes: &mut
     let time = fields.read("time", scalars::path, mistakes);
     let start = fields.read("start", start, mistakes).unwrap_or(Start::Earliest);
     let max_record = fields.read("max_record", settings::max_record, mistakes).unwrap_or(max_record);
+    let scattered = fields.read("keys", scattered, mistakes).unwrap_or(false);
+    let idle = fields.read("idle", idle, mistakes).unwrap_or(None);
     fields.done(mistakes);
-    Some(Source { at, name: name.to_owned(), topic: topic?, key_format, format, time, start, max_record })
+    let (name, topic) = (name.to_owned(), topic?);
+    Some(Source { at, name, topic, key_format, format, time, start, max_record, scattered, idle })
+}
+
+/// `keys: scattered`
+fn scattered(text: &str) -> Result<bool, String> {
+    match text {
+        "scattered" => Ok(true),
+        "partitioned" => Ok(false),
+        _ => Err(format!(
+            "is '{text}'; write scattered if records of one key lie on several partitions, else partitioned"
+        )),
+    }
+}
+
+/// `idle: 1m`, ms.
+fn idle(text: &str) -> Result<Option<i64>, String> {
+    match text {
+        "never" => Ok(None),
+        text => scalars::positive_duration(text).map(|d| Some(d.as_millis() as i64)),
+    }
 }
 
 fn start(text: &str) -> Result<Start, String> {

@@ -4,12 +4,17 @@
 //! a task meets only such as can be evaluated.
 
 use super::fields::{Fields, Mistakes, named, scalar, suggest};
+use super::keys;
 use super::operators;
 use super::scalars;
 use super::tree::{At, Node, What};
 use crate::operators::Operator;
-use crate::windows::aggregate::{Aggregate, Function};
-use crate::windows::{Emit, Tumbling};
+use crate::windows::aggregate::{Aggregate, Function, avg, distinct};
+use crate::windows::{By, Emit, Window};
+
+/// What every result has beside its aggregates.
+pub(super) const RESERVED: [&str; 7] =
+    ["window", "window_start", "key", "result", "approximate", "overflow", "trace_id"];
 
 /// A step as it was written.
 #[derive(Debug)]
@@ -24,7 +29,16 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) enum Work {
     Map(Vec<Operator>),
-    Group { window: Option<Tumbling>, aggregates: Vec<Aggregate>, emit: Emit },
+    Group(Grouping),
+}
+
+#[derive(Debug)]
+pub(super) struct Grouping {
+    pub by: By,
+    pub window: Option<Window>,
+    pub aggregates: Vec<Aggregate>,
+    pub emit: Emit,
+    pub at_most: usize,
 }
 
 pub(super) fn read(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<Step> {
@@ -42,7 +56,7 @@ fn step(at: At, name: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Step
     let from_at = fields.get("from").map_or(at, |n| n.at);
     let from = fields.need_read("from", scalars::text, mistakes);
     let operators = fields.get("do");
-    let grouping = ["group_by", "window", "aggregate", "emit"].map(|key| fields.get(key));
+    let grouping = ["group_by", "window", "aggregate", "emit", "at_most"].map(|key| fields.get(key));
     let work = match (operators, grouping.iter().any(Option::is_some)) {
         (Some(list), false) => operators::read(list, &fields.place, mistakes).map(Work::Map),
         (None, true) => group(grouping, &fields, mistakes),
@@ -60,17 +74,20 @@ fn step(at: At, name: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Step
     Some(Step { at, name: name.to_owned(), from: from?, from_at, work: work? })
 }
 
-fn group(parts: [Option<&Node>; 4], fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Work> {
-    let [by, window, aggregate, emit] = parts;
+fn group(parts: [Option<&Node>; 5], fields: &Fields<'_>, mistakes: &mut Mistakes) -> Option<Work> {
+    let [by, window, aggregate, emit, at_most] = parts;
     let place = &fields.place;
     let lacking = |key: &str| format!("{place} lacks '{key}'; add it");
-    match by {
-        Some(by) => drop(scalar(by, &format!("'group_by' in {place}"), by_key, mistakes)),
-        None => mistakes.add(fields.at, lacking("group_by: record.key")),
-    }
+    let by = match by {
+        Some(node) => keys::read(node, place, mistakes),
+        None => {
+            mistakes.add(fields.at, lacking("group_by: [a_field]"));
+            None
+        }
+    };
     let windowed = window.is_some();
     let window = match window {
-        Some(node) => Some(tumbling(node, place, mistakes)?),
+        Some(node) => Some(self::window(node, place, mistakes)?),
         None => None,
     };
     let aggregates = match aggregate {
@@ -87,22 +104,41 @@ fn group(parts: [Option<&Node>; 4], fields: &Fields<'_>, mistakes: &mut Mistakes
             None
         }
     };
-    Some(Work::Group { window, aggregates: aggregates?, emit: emit? })
-}
-
-fn by_key(text: &str) -> Result<(), String> {
-    match text {
-        "record.key" => Ok(()),
-        _ => Err(format!("is '{text}'; only record.key can be grouped by, so key the topic by it")),
+    let bound = at_most.map(|node| (node.at, scalar(node, &format!("'at_most' in {place}"), scalars::count, mistakes)));
+    let (by, aggregates) = (by?, aggregates?);
+    if let Some((at, _)) = bound
+        && !aggregates.iter().any(|a| matches!(a.function, Function::Distinct(_)))
+    {
+        mistakes.add(at, format!("'at_most' in {place} bounds the ids of count_distinct, which it lacks; remove it"));
     }
+    keys::clash(&by, &aggregates, (fields.at, place), mistakes);
+    let at_most = bound.and_then(|(_, n)| n).unwrap_or(distinct::AT_MOST);
+    Some(Work::Group(Grouping { by, window, aggregates, emit: emit?, at_most }))
 }
 
-fn tumbling(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<Tumbling> {
+fn window(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<Window> {
     let mut fields = Fields::of(node, format!("the window of {place}"), mistakes)?;
-    let size = fields.need_read("tumbling", scalars::positive_duration, mistakes);
-    let grace = fields.read("grace", scalars::duration, mistakes).unwrap_or_default();
+    let tumbling = fields.read("tumbling", scalars::positive_duration, mistakes);
+    let hopping = fields.read("hopping", scalars::positive_duration, mistakes);
+    let every = fields.read("every", scalars::positive_duration, mistakes);
+    let named = ["tumbling", "hopping", "every"].map(|key| fields.get(key).is_some());
+    let grace = fields.read("grace", scalars::duration, mistakes).unwrap_or_default().as_millis() as i64;
+    let (at, place) = (fields.at, fields.place.clone());
     fields.done(mistakes);
-    Some(Tumbling { size: size?.as_millis() as i64, grace: grace.as_millis() as i64 })
+    if !matches!(named, [true, false, false] | [false, true, true]) {
+        let text = "write { tumbling: 1h, grace: 10m }, or { hopping: 1h, every: 10s, grace: 10m }";
+        mistakes.add(at, format!("{place}: {text}"));
+        return None;
+    }
+    let ms = |duration: std::time::Duration| duration.as_millis() as i64;
+    let size = ms(tumbling.or(hopping)?);
+    let hop = if named[0] { size } else { ms(every?) };
+    if hop > size || size % hop != 0 {
+        let text = format!("{}: it is no whole number of 'every'; make it one", place);
+        mistakes.add(at, text);
+        return None;
+    }
+    Some(Window { size, hop, grace })
 }
 
 fn aggregates(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<Vec<Aggregate>> {
@@ -112,7 +148,7 @@ fn aggregates(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<Vec<A
     }
     let mut all = Vec::new();
     for (key, node) in entries {
-        if ["window", "key", "result"].contains(&key.name.as_str()) {
+        if RESERVED.contains(&key.name.as_str()) {
             mistakes.add(
                 key.at,
                 format!("aggregate '{}' of {place} has a name that every result has; name it otherwise", key.name),
@@ -124,9 +160,10 @@ fn aggregates(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<Vec<A
     all.into_iter().collect()
 }
 
-/// `count()`, `sum(amount)`.
+/// `count()`, `sum(amount)`, `avg(amount, 4)`.
 fn function(text: &str) -> Result<Function, String> {
-    let shape = || format!("is '{text}'; write count(), sum(x), min(x) or max(x)");
+    const KNOWN: &str = "count(), count_distinct(x), sum(x), avg(x), min(x) and max(x)";
+    let shape = || format!("is '{text}'; known are {KNOWN}");
     let (name, rest) = text.trim().split_once('(').ok_or_else(shape)?;
     let inside = rest.strip_suffix(')').ok_or_else(shape)?.trim();
     let field = || match inside.is_empty() {
@@ -136,14 +173,29 @@ fn function(text: &str) -> Result<Function, String> {
     match name.trim() {
         "count" if inside.is_empty() => Ok(Function::Count),
         "count" => Err(format!("is '{text}'; count() takes nothing, it counts records")),
+        "count_distinct" => field().map(Function::Distinct),
         "sum" => field().map(Function::Sum),
+        "avg" => average(text, inside),
         "min" => field().map(Function::Min),
         "max" => field().map(Function::Max),
         other => {
             let hint = suggest(other, Function::NAMES.into_iter()).unwrap_or_default();
-            Err(format!("is '{text}'; known are count(), sum(x), min(x) and max(x){hint}"))
+            Err(format!("is '{text}'; known are {KNOWN}{hint}"))
         }
     }
+}
+
+fn average(text: &str, inside: &str) -> Result<Function, String> {
+    let (field, digits) = inside.rsplit_once(',').map_or((inside, None), |(field, n)| (field.trim(), Some(n.trim())));
+    if field.is_empty() {
+        return Err(format!("is '{text}', without a field; write avg(x), or avg(x, 4) for four digits"));
+    }
+    let digits = match digits.map(str::parse::<u32>) {
+        None => avg::DIGITS,
+        Some(Ok(n)) if n <= crate::decimal::SCALE => n,
+        Some(_) => return Err(format!("is '{text}'; the second one is a number of digits, 0 to 18: avg(x, 4)")),
+    };
+    scalars::path(field).map(|path| Function::Avg(path, digits))
 }
 
 fn emit(node: &Node, windowed: bool, place: &str, mistakes: &mut Mistakes) -> Option<Emit> {

@@ -89,7 +89,7 @@ impl Rig {
         let sealed = self.task.seal(0).unwrap().expect("a seal is due");
         let meta = Meta { checkpoint: sealed.checkpoint.encode(), position: 0, append_time: 0 };
         self.store.apply(&sealed.changes, &meta).unwrap();
-        self.task.applied(sealed.sequence);
+        self.task.applied(sealed.sequence).unwrap();
         sealed
     }
 

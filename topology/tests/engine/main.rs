@@ -6,6 +6,7 @@
 mod bounds;
 mod given;
 mod records;
+mod repartition;
 mod restore;
 mod slices;
 mod windows;

@@ -1,13 +1,13 @@
 //! `min(x)` and `max(x)`: the smallest and the largest number that x was; null and missing are skipped.
 //!
-//! Called by [`Function::fold`](super::Function::fold). Invariant: numbers compare by value: 1.0 and 1 are the same.
+//! Called by [`Function`](super::Function). Invariant: numbers compare by value: 1.0 and 1 are the same.
 
 use crate::decimal::Decimal;
 
-pub(super) fn min(before: Decimal, number: Decimal) -> Decimal {
-    before.min(number)
+pub(super) fn min(a: Decimal, b: Decimal) -> Decimal {
+    a.min(b)
 }
 
-pub(super) fn max(before: Decimal, number: Decimal) -> Decimal {
-    before.max(number)
+pub(super) fn max(a: Decimal, b: Decimal) -> Decimal {
+    a.max(b)
 }

@@ -1,0 +1,162 @@
+//! `count_distinct(x)`: how many different values x was; null and missing are skipped.
+//!
+//! The ids of all groups and windows of a task are fingerprints of 64 bits in one set, so a group costs nothing by
+//! itself. Past its bound no more are kept: who is not in the set goes into a sketch of its group, and the result is the
+//! ids known one by one plus an estimate of the rest. Called by groupings. Invariant: below the bound the count is exact,
+//! but for fingerprints that collide: among n ids of a window the odds are about n² / 2^65 (10 million ids: 1 in 370 000).
+
+use super::super::sketch::{self, Sketch};
+use crate::expr::Lookup;
+use crate::expr::Path;
+use crate::failure::Failure;
+use crate::formats::{Datum, Format, Kind};
+use crate::view::View;
+use tidemill_state::{Changes, IdSet, IdShape, StateId, StateStore, StoreError, Table, Width};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Ids that a task keeps for one aggregate, where the YAML names no bound: 20 million, 160 MB in the log.
+pub(crate) const AT_MOST: usize = 20_000_000;
+
+/// Where texts and numbers of the same digits must differ.
+const NUMBER: u64 = 1;
+
+/// The fingerprint of what `path` is; `None` for null. `scratch` is for numbers.
+pub(crate) fn print(path: &Path, view: &View<'_>, scratch: &mut Vec<u8>) -> Result<Option<u64>, Failure> {
+    let datum = view.get(path);
+    Ok(Some(match &datum {
+        Datum::Null => return Ok(None),
+        Datum::Text(text) => xxh3_64(text.as_bytes()),
+        Datum::Bytes(bytes) => xxh3_64(bytes),
+        other if matches!(other.kind(), Kind::List | Kind::Object) => {
+            let text =
+                format!("count_distinct({}): {} is no id; name a field in it", path.join("."), other.kind().article());
+            return Err(Failure::new("wrong-type", text));
+        }
+        other => {
+            scratch.clear();
+            Format::Json.write(other, scratch).map_err(|e| Failure::format(path.join("."), &e))?;
+            xxh3_64_with_seed(scratch, NUMBER)
+        }
+    }))
+}
+
+/// One aggregate's ids on one task.
+pub(crate) struct Distinct {
+    set: IdSet,
+    sketches: Table<Sketch>,
+    at_most: usize,
+}
+
+/// What an id was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Known,
+    New,
+    /// There was no room: the estimate of all such ids of the group.
+    Beyond(u64),
+}
+
+impl Found {
+    /// The value of the aggregate with this id.
+    pub fn count(self, ids: u64, beyond: Option<u64>) -> (u64, Option<u64>) {
+        match self {
+            Found::Known => (ids, beyond),
+            Found::New => (ids + 1, beyond),
+            Found::Beyond(estimate) => (ids, Some(estimate)),
+        }
+    }
+}
+
+/// One group in one window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'k> {
+    pub start: i64,
+    pub key: &'k [u8],
+}
+
+impl Distinct {
+    /// Part of the state's shape.
+    pub const SHAPE: &'static str = "ids of 64 bits";
+    pub const SKETCH_SHAPE: &'static str = "sketch of 4096 registers";
+
+    pub fn open(
+        ids: StateId,
+        sketches: StateId,
+        at_most: usize,
+        store: &dyn StateStore,
+    ) -> Result<Distinct, StoreError> {
+        // The bound is kept here: nothing that was counted may be forgotten while its window is open.
+        let shape = IdShape { width: Width::Narrow, at_most: usize::MAX };
+        let set = IdSet::open(ids, shape, store)?;
+        Ok(Distinct { set, sketches: Table::new(sketches, sketch::VERSION), at_most })
+    }
+
+    /// What adding the id would find; nothing is changed. An estimate is that of the ids before it.
+    pub fn look(&self, place: Place<'_>, print: u64, beyond: Option<u64>) -> Found {
+        match self.set.contains(bucket(place.start), mixed(place.key, print)) {
+            true => Found::Known,
+            false if self.set.total() < self.at_most => Found::New,
+            false => Found::Beyond(beyond.unwrap_or(1)),
+        }
+    }
+
+    pub fn add(&mut self, store: &dyn StateStore, place: Place<'_>, print: u64) -> Result<Found, StoreError> {
+        let (bucket, mixed) = (bucket(place.start), mixed(place.key, print));
+        if self.set.total() < self.at_most {
+            return Ok(if self.set.insert(bucket, mixed) { Found::New } else { Found::Known });
+        }
+        if self.set.contains(bucket, mixed) {
+            return Ok(Found::Known);
+        }
+        let mut sketch = match self.sketches.get(store, place.start as u64, place.key)? {
+            Some(sketch) if !sketch.changes(mixed as u64) => return Ok(Found::Beyond(sketch.estimate())),
+            Some(sketch) => sketch.clone(),
+            None => Sketch::default(),
+        };
+        sketch.add(mixed as u64);
+        let estimate = sketch.estimate();
+        self.sketches.put(place.start as u64, place.key, sketch);
+        Ok(Found::Beyond(estimate))
+    }
+
+    /// A group of a closed window is gone.
+    pub fn forget(&mut self, place: Place<'_>, approximate: bool) {
+        if approximate {
+            self.sketches.remove(place.start as u64, place.key);
+        }
+    }
+
+    /// Forgets the ids of windows that begin before `start`.
+    pub fn expire_before(&mut self, start: i64, limit: usize, changes: &mut Changes) {
+        self.set.expire_before(bucket(start), limit, changes);
+    }
+
+    pub fn seal(&mut self, sequence: u64, changes: &mut Changes) {
+        self.set.seal(sequence, changes);
+        self.sketches.seal(sequence, changes);
+    }
+
+    pub fn applied(&mut self, sequence: u64, store: &dyn StateStore) -> Result<(), StoreError> {
+        self.set.applied(sequence);
+        self.sketches.applied(sequence);
+        self.set.reclaim(store)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.set.bytes() + self.sketches.bytes()
+    }
+
+    pub fn evict(&mut self) {
+        self.sketches.evict(0);
+    }
+}
+
+/// Windows in their order, also before 1970.
+fn bucket(start: i64) -> u64 {
+    (start as u64) ^ (1 << 63)
+}
+
+/// One set for all groups: the same id in another group is another one.
+fn mixed(key: &[u8], print: u64) -> u128 {
+    u128::from(print.wrapping_add(xxh3_64(key)))
+}

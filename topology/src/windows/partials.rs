@@ -1,0 +1,186 @@
+//! Folds on their way to another partition: what a task has folded since its last seal for the stage behind.
+//!
+//! Called by the task with each accepted record, and drained at its seal. Knows nothing of what was sent before: partials
+//! merge. Invariant: nothing of it outlives a seal, so there is nothing to restore.
+
+use super::aggregate::Value;
+use super::bundle::{Bundle, Partial};
+use super::group::{Group, Id};
+use crate::headers;
+use crate::sealed::Outputs;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+type Ids = HashSet<u64, foldhash::fast::RandomState>;
+
+/// Bytes of one bundle, about; a larger seal sends several.
+const BUNDLE: usize = 128 * 1024;
+/// Ids of one partial at most, so that a bundle stays near its size.
+const IDS: usize = BUNDLE / 16;
+/// What an entry takes beside its key and ids.
+const ENTRY: usize = 160;
+/// Stream time that closes nothing is told at most so often, ms of wall time.
+const TELL: i64 = 1_000;
+
+/// Where a grouping's partials go.
+#[derive(Debug)]
+pub(crate) struct Hop {
+    pub group: Arc<Group>,
+    /// `<app>-<step>-repartition`
+    pub topic: Arc<str>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Partials {
+    /// Indexes into `cells`, by window and key.
+    places: BTreeMap<i64, HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>>,
+    /// In the order of their first record, so that the same input gives the same bytes.
+    cells: Vec<Cell>,
+    bytes: usize,
+    /// The stream time that everybody behind knows, and when they were told, ms of wall time.
+    told: Option<(i64, i64)>,
+}
+
+struct Cell {
+    start: i64,
+    key: Box<[u8]>,
+    values: Vec<Value>,
+    /// One for each distinct count.
+    ids: Vec<Ids>,
+}
+
+/// What a seal says in every bundle.
+pub(crate) struct Sender<'a> {
+    pub partition: i32,
+    /// Partitions of the repartition topic: those of the source.
+    pub partitions: i32,
+    pub stream_time: i64,
+    /// Wall clock, ms.
+    pub now: i64,
+    /// The value of the header that says which seal it was.
+    pub task: &'a [u8],
+}
+
+impl Partials {
+    pub fn get(&self, start: i64, key: &[u8]) -> Option<&[Value]> {
+        let index = *self.places.get(&start)?.get(key)?;
+        Some(&self.cells[index].values)
+    }
+
+    /// Sets what a record made of an entry, and adds the ids that it had.
+    pub fn put(&mut self, group: &Group, (start, key): (i64, &[u8]), values: &[Value], ids: &[Id]) {
+        let places = self.places.entry(start).or_default();
+        let index = match places.get(key) {
+            Some(index) => *index,
+            None => {
+                let sets = group.distinct().map(|_| Ids::default()).collect();
+                self.bytes += ENTRY + 2 * key.len();
+                self.cells.push(Cell { start, key: key.into(), values: Vec::new(), ids: sets });
+                places.insert(key.into(), self.cells.len() - 1);
+                self.cells.len() - 1
+            }
+        };
+        let cell = &mut self.cells[index];
+        cell.values.clear();
+        cell.values.extend_from_slice(values);
+        for id in ids {
+            let set = group.distinct().position(|(slot, _)| slot == id.slot).expect("ids come from distinct counts");
+            self.bytes += 8 * usize::from(cell.ids[set].insert(id.print));
+        }
+    }
+
+    /// About how many bytes the next seal carries.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the stream time must travel, be there partials or not: it has closed a window, or is news of a second ago.
+    pub fn must_tell(&self, group: &Group, stream_time: i64, now: i64) -> bool {
+        let Some(window) = group.window else { return false };
+        if stream_time == i64::MIN {
+            return false;
+        }
+        match self.told {
+            None => true,
+            Some((told, _)) if told >= stream_time => false,
+            Some((told, at)) => window.next_close(told) <= stream_time || now - at >= TELL || now < at,
+        }
+    }
+
+    /// Sends everything, and the stream time to whom it concerns.
+    pub fn seal(&mut self, hop: &Hop, sender: &Sender<'_>, outputs: &mut Outputs) {
+        let everybody = self.must_tell(&hop.group, sender.stream_time, sender.now);
+        let mut to: BTreeMap<i32, Post> = BTreeMap::new();
+        self.places.clear();
+        self.bytes = 0;
+        let cells = std::mem::take(&mut self.cells);
+        for cell in cells {
+            let partition = (xxh3_64(&cell.key) % sender.partitions.max(1) as u64) as i32;
+            cell.partials(&hop.group, |partial, size| {
+                to.entry(partition)
+                    .or_default()
+                    .add(partial, size, |bundle| send(hop, sender, (partition, bundle), outputs));
+            });
+        }
+        if everybody {
+            to.extend(
+                (0..sender.partitions.max(1))
+                    .filter(|p| !to.contains_key(p))
+                    .map(|p| (p, Post::default()))
+                    .collect::<Vec<_>>(),
+            );
+            self.told = Some((sender.stream_time, sender.now));
+        }
+        for (partition, post) in to {
+            let time = Some(sender.stream_time).filter(|time| *time > i64::MIN);
+            send(hop, sender, (partition, Bundle { time, ..post.bundle }), outputs);
+        }
+    }
+}
+
+/// The bundle that is being filled for one partition.
+#[derive(Default)]
+struct Post {
+    bundle: Bundle,
+    size: usize,
+}
+
+impl Post {
+    fn add(&mut self, partial: Partial, size: usize, full: impl FnOnce(Bundle)) {
+        if self.size > 0 && self.size + size > BUNDLE {
+            full(std::mem::take(&mut self.bundle));
+            self.size = 0;
+        }
+        self.size += size;
+        self.bundle.partials.push(partial);
+    }
+}
+
+impl Cell {
+    /// As partials: one, or several where there are very many ids; the first of them has the values.
+    fn partials(self, group: &Group, mut each: impl FnMut(Partial, usize)) {
+        let Cell { start, key, mut values, ids } = self;
+        let mut sorted: Vec<Vec<u64>> = ids.into_iter().map(|set| set.into_iter().collect()).collect();
+        sorted.iter_mut().for_each(|ids| ids.sort_unstable());
+        let rounds = sorted.iter().map(|ids| ids.len().div_ceil(IDS)).max().unwrap_or(0).max(1);
+        for round in 0..rounds {
+            let chunk = |ids: &Vec<u64>| -> Vec<u8> {
+                ids.iter().skip(round * IDS).take(IDS).flat_map(|id| id.to_be_bytes()).collect()
+            };
+            let ids: Vec<Vec<u8>> = sorted.iter().map(chunk).collect();
+            let size = ENTRY + key.len() + ids.iter().map(Vec::len).sum::<usize>();
+            let values = if round == 0 { std::mem::take(&mut values) } else { group.initial().collect() };
+            each(Partial { start, key: key.to_vec(), values, ids }, size);
+        }
+    }
+}
+
+fn send(hop: &Hop, sender: &Sender<'_>, (partition, bundle): (i32, Bundle), outputs: &mut Outputs) {
+    let mut value = Vec::new();
+    Bundle { upstream: sender.partition as u32, ..bundle }.encode(&mut value);
+    // The broker deletes nothing here by time, so the record's own says when it was sent.
+    outputs.push((&hop.topic, Some(partition)), sender.now, None, Some(&value));
+    outputs.push_header(headers::TASK, Some(sender.task));
+}
