@@ -139,6 +139,15 @@ impl IdSet {
         self.buckets.range(oldest..).rev().any(|(_, b)| b.ids.contains(fingerprint))
     }
 
+    /// Every id of `bucket`, in no order; of narrow ones the low 64 bits.
+    pub fn each(&self, bucket: u64, mut each: impl FnMut(u128)) {
+        match self.buckets.get(&bucket).map(|held| &held.ids) {
+            Some(Prints::Wide(ids)) => ids.each(&mut each),
+            Some(Prints::Narrow(ids)) => ids.each(|id| each(u128::from(id))),
+            None => {}
+        }
+    }
+
     /// How many ids `bucket` holds.
     pub fn len(&self, bucket: u64) -> usize {
         self.buckets.get(&bucket).map_or(0, |b| b.ids.len())

@@ -43,6 +43,10 @@ impl<T: Hash + Eq + Copy> Ids<T> {
         self.tables[table_of(hash, self.tables.len())].find(hash, |held| *held == id).is_some()
     }
 
+    pub(crate) fn each(&self, mut each: impl FnMut(T)) {
+        self.tables.iter().flatten().for_each(|id| each(*id));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -27,7 +27,7 @@ impl Stage {
             values.insert(aggregate.name.clone(), in_json(&aggregate.function.datum(value))?);
         }
         let window = group.window.map(|_| bucket as i64);
-        let key = self.key_in_words(&group.by, rest)?;
+        let key = self.key_in_words(&group.by, group.bare(rest))?;
         Ok(json!({ "state": entry.name, "window": window, "key": key, "owes": cell.owes, "value": values }))
     }
 

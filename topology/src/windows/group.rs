@@ -6,6 +6,7 @@
 use super::aggregate::distinct::{self, Place};
 use super::aggregate::{Aggregate, Function, Value};
 use super::by::By;
+use super::hopping;
 use super::row::{KeyParts, Moment, Row, RowOutput};
 use super::window::Window;
 use crate::event_time;
@@ -128,7 +129,7 @@ impl Group {
                 start
             }
         };
-        let key = self.by.write(&self.name, view, &mut pass.fold.keys)?;
+        let key = self.key(start, view, pass)?;
         let (from, first_id) = (pass.fold.values.len(), pass.fold.ids.len());
         let held = match target {
             Target::Entries(i) => {
@@ -142,6 +143,21 @@ impl Group {
         }
         let pending = Pending { target, start, key, from, ids: first_id..first_id };
         self.fold(pending, view, pass)
+    }
+
+    /// The key of the entry that the record belongs to.
+    fn key(&self, start: i64, view: &View<'_>, pass: &mut Pass<'_>) -> Result<Range<usize>, Failure> {
+        let from = pass.fold.keys.len();
+        if let Some(window) = self.window.filter(|w| !w.tumbles()) {
+            hopping::write_from(window, start, pass.stream_time, &mut pass.fold.keys);
+        }
+        let key = self.by.write(&self.name, view, &mut pass.fold.keys)?;
+        Ok(from..key.end)
+    }
+
+    /// Whether windows lie one over the other.
+    pub fn hops(&self) -> bool {
+        self.window.is_some_and(|w| !w.tumbles())
     }
 
     /// What lies too near the ends of the calendar has no window that can be written.
@@ -175,7 +191,7 @@ impl Group {
     /// Writes the row for `emit: every` (which no partial is); else makes sure that it can be written when its time comes.
     fn say(&self, entry: &Pending, view: &View<'_>, pass: &mut Pass<'_>) -> Result<(), Failure> {
         let Fold { values, bytes, value, keys, .. } = &mut *pass.fold;
-        let key = &keys[entry.key.clone()];
+        let key = self.bare(&keys[entry.key.clone()]);
         let window = self.window.map(|w| (entry.start, w.end_of(entry.start)));
         let whole = view.key.whole();
         let row = Row {
@@ -212,14 +228,18 @@ impl Group {
     }
 
     /// The names and shapes of its states, in the order of their numbers: its entries, then ids and sketches of each
-    /// distinct count.
+    /// distinct count, then how far hopping windows have come.
     pub fn states(&self) -> Vec<(Arc<str>, String)> {
         use distinct::Distinct;
         let mut states = vec![(self.name.clone(), self.shape())];
         for (_, aggregate) in self.distinct() {
             let name = format!("{}/{}", self.name, aggregate.name);
-            states.push((name.as_str().into(), Distinct::SHAPE.to_owned()));
+            let shape = if self.hops() { Distinct::GROUPED_SHAPE } else { Distinct::SHAPE };
+            states.push((name.as_str().into(), shape.to_owned()));
             states.push((format!("{name}/sketch").into(), Distinct::SKETCH_SHAPE.to_owned()));
+        }
+        if self.hops() {
+            states.push((format!("{}/said", self.name).into(), "how far windows have been said".to_owned()));
         }
         states
     }

@@ -9,6 +9,7 @@ mod bundle;
 mod by;
 mod cell;
 mod group;
+mod hopping;
 mod owed;
 mod partials;
 mod row;

@@ -117,7 +117,7 @@ impl Partials {
         self.bytes = 0;
         let cells = std::mem::take(&mut self.cells);
         for cell in cells {
-            let partition = (xxh3_64(&cell.key) % sender.partitions.max(1) as u64) as i32;
+            let partition = (xxh3_64(hop.group.bare(&cell.key)) % sender.partitions.max(1) as u64) as i32;
             cell.partials(&hop.group, |partial, size| {
                 to.entry(partition)
                     .or_default()

@@ -9,13 +9,14 @@ use super::bundle::{self, Partial};
 use super::by::By;
 use super::cell::{self, Cell};
 use super::group::{Emit, Group, Id};
+use super::hopping::{self, Hopping};
 use super::owed::Owed;
 use super::row::{KeyParts, Moment, Row};
 use super::scan::{EntryId, Room, Scan};
 use crate::failure::Failure;
 use crate::formats::{Document, Format};
 use crate::sealed::Outputs;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use tidemill_state::{Changes, Page, StateId, StateStore, StoreError, Table};
 
 /// A seal speaks of so many entries at most, removes so many, and looks at so many for what they owe: no transaction
@@ -23,14 +24,18 @@ use tidemill_state::{Changes, Page, StateId, StateStore, StoreError, Table};
 pub(crate) const SLICE: usize = 10_000;
 
 pub(crate) struct GroupState {
-    table: Table<Cell>,
-    /// Starts of the windows that have entries.
-    open: BTreeSet<i64>,
+    pub(super) table: Table<Cell>,
+    /// Starts of the windows, or panes, that have entries.
+    pub(super) open: BTreeSet<i64>,
     /// The last key removed from the first of them, which is closed: nothing is added in front of it any more.
     removed: Option<Box<[u8]>>,
     owed: Owed,
     /// Of each distinct count, the slot of its value and its ids.
     distinct: Vec<(usize, Distinct)>,
+    /// Where windows hop.
+    pub(super) hopping: Option<Hopping>,
+    /// Hopping windows that begin before have said all.
+    pub(super) said_before: Option<i64>,
 }
 
 /// What a seal needs in order to speak.
@@ -66,12 +71,17 @@ impl GroupState {
         let id = ids[0];
         let mut distinct = Vec::new();
         for ((slot, _), of) in group.distinct().zip(ids[1..].chunks_exact(2)) {
-            distinct.push((slot, Distinct::open(of[0], of[1], group.at_most, store)?));
+            distinct.push((slot, Distinct::open((of[0], of[1]), group.hops(), group.at_most, store)?));
         }
+        let mut hopping = group.hops().then(|| Hopping::new(Table::new(ids[ids.len() - 1], hopping::VERSION)));
+        let said_before = match &mut hopping {
+            Some(hopping) => hopping.said_before(store)?,
+            None => None,
+        };
         let mut table: Table<Cell> = Table::new(id, cell::VERSION);
         let open: BTreeSet<i64> = table.buckets(store)?.map(|bucket| bucket as i64).collect();
         let old = Scan::new(id, open.iter().copied().filter(|_| group.owes()));
-        Ok(GroupState { table, open, removed: None, owed: Owed::new(old), distinct })
+        Ok(GroupState { table, open, removed: None, owed: Owed::new(old), distinct, hopping, said_before })
     }
 
     pub fn get(&mut self, store: &dyn StateStore, start: i64, key: &[u8]) -> Result<Option<&Cell>, StoreError> {
@@ -159,11 +169,18 @@ impl GroupState {
 
     /// Whether a window is closed and still has entries.
     pub fn close_due(&self, group: &Group, stream_time: i64) -> bool {
+        if let Some(window) = group.window.filter(|w| !w.tumbles()) {
+            let dead = self.open.first().is_some_and(|pane| self.said_before.is_some_and(|next| *pane < next));
+            return dead || self.next_window(window).is_some_and(|start| window.closed(start, stream_time));
+        }
         self.open.first().is_some_and(|start| group.closed(*start, stream_time))
     }
 
     /// Says what is left to say about closed windows and removes their entries, as many as there is room for.
     pub fn close(&mut self, said: &mut Said<'_>, room: &mut Room) -> Result<(), Mute> {
+        if let Some(window) = said.group.window.filter(|w| !w.tumbles()) {
+            return self.close_hopping(said, window, room);
+        }
         while room.rows > 0 && self.close_due(said.group, said.stream_time) {
             let Some(&start) = self.open.first() else { break };
             let mut slice: Vec<(Box<[u8]>, Cell)> = Vec::new();
@@ -179,9 +196,7 @@ impl GroupState {
                     said.say((start, key), cell, moment)?;
                 }
                 self.table.remove(start as u64, key);
-                for (slot, distinct) in &mut self.distinct {
-                    distinct.forget(Place { start, key }, cell.values[*slot].is_approximate());
-                }
+                self.forget_ids((start, key), cell);
             }
             let ended = slice.len() < room.rows;
             room.rows -= slice.len();
@@ -191,6 +206,18 @@ impl GroupState {
             }
         }
         Ok(())
+    }
+
+    /// An entry is gone.
+    pub(super) fn forget_ids(&mut self, (start, key): (i64, &[u8]), cell: &Cell) {
+        for (slot, distinct) in &mut self.distinct {
+            distinct.forget(Place { start, key }, cell.values[*slot].is_approximate());
+        }
+    }
+
+    /// The ids of a pane by the hash of their entry's key, for each distinct count.
+    pub(super) fn ids_by_key(&self, pane: i64) -> Vec<HashMap<u64, Vec<u64>>> {
+        self.distinct.iter().map(|(_, distinct)| distinct.by_key(pane)).collect()
     }
 
     /// Says updates that are owed, if it is time, as many as there is room for; those of closed windows are said as they
@@ -245,16 +272,26 @@ impl GroupState {
     /// Ids of closed windows have been counted for the last time.
     pub fn seal(&mut self, (group, stream_time): (&Group, i64), sequence: u64, changes: &mut Changes) {
         self.table.seal(sequence, changes);
+        let gone = match group.window {
+            Some(window) if window.tumbles() => Some(window.first_open(stream_time)),
+            _ => self.said_before,
+        };
         for (_, distinct) in &mut self.distinct {
-            if let Some(window) = group.window {
-                distinct.expire_before(window.first_open(stream_time), SLICE, changes);
+            if let Some(gone) = gone {
+                distinct.expire_before(gone, SLICE, changes);
             }
             distinct.seal(sequence, changes);
+        }
+        if let Some(hopping) = &mut self.hopping {
+            hopping.progress.seal(sequence, changes);
         }
     }
 
     pub fn applied(&mut self, sequence: u64, store: &dyn StateStore) -> Result<(), StoreError> {
         self.table.applied(sequence);
+        if let Some(hopping) = &mut self.hopping {
+            hopping.progress.applied(sequence);
+        }
         self.distinct.iter_mut().try_for_each(|(_, distinct)| distinct.applied(sequence, store))
     }
 
@@ -279,7 +316,8 @@ impl GroupState {
 }
 
 impl Said<'_> {
-    fn say(&mut self, (start, key): (i64, &[u8]), cell: &Cell, moment: Moment) -> Result<(), Mute> {
+    /// `key` is that of the group, without what hopping puts in front of it.
+    pub(super) fn say(&mut self, (start, key): (i64, &[u8]), cell: &Cell, moment: Moment) -> Result<(), Mute> {
         let document = match self.group.by {
             By::RecordKey => self.key_format.read(Some(key)).map_err(|e| Mute::Output(Failure::format("key", &e)))?,
             By::Fields(_) => Document::NULL,

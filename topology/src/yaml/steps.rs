@@ -111,6 +111,13 @@ fn group(parts: [Option<&Node>; 5], fields: &Fields<'_>, mistakes: &mut Mistakes
     {
         mistakes.add(at, format!("'at_most' in {place} bounds the ids of count_distinct, which it lacks; remove it"));
     }
+    if let (Some(w), Some(emit)) = (&window, &emit)
+        && !w.tumbles()
+        && *emit != (Emit::Coalesced { updates: None, last: true })
+    {
+        let text = "a hopping window speaks when it closes, since a record lies in many; write emit: { final: true }";
+        mistakes.add(fields.at, format!("{place}: {text}"));
+    }
     keys::clash(&by, &aggregates, (fields.at, place), mistakes);
     let at_most = bound.and_then(|(_, n)| n).unwrap_or(distinct::AT_MOST);
     Some(Work::Group(Grouping { by, window, aggregates, emit: emit?, at_most }))

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod given;
+mod hopping;
 mod records;
 mod repartition;
 mod restore;

@@ -11,6 +11,7 @@ use crate::expr::Path;
 use crate::failure::Failure;
 use crate::formats::{Datum, Format, Kind};
 use crate::view::View;
+use std::collections::HashMap;
 use tidemill_state::{Changes, IdSet, IdShape, StateId, StateStore, StoreError, Table, Width};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -45,6 +46,8 @@ pub(crate) struct Distinct {
     set: IdSet,
     sketches: Table<Sketch>,
     at_most: usize,
+    /// Ids can be asked for by their group, which takes 128 bits: where windows hop, panes are put together.
+    grouped: bool,
 }
 
 /// What an id was.
@@ -77,23 +80,26 @@ pub(crate) struct Place<'k> {
 impl Distinct {
     /// Part of the state's shape.
     pub const SHAPE: &'static str = "ids of 64 bits";
+    pub const GROUPED_SHAPE: &'static str = "ids of 64 bits, by group";
     pub const SKETCH_SHAPE: &'static str = "sketch of 4096 registers";
 
+    /// `ids` and `sketches` are the numbers of its states.
     pub fn open(
-        ids: StateId,
-        sketches: StateId,
+        (ids, sketches): (StateId, StateId),
+        grouped: bool,
         at_most: usize,
         store: &dyn StateStore,
     ) -> Result<Distinct, StoreError> {
+        let width = if grouped { Width::Wide } else { Width::Narrow };
         // The bound is kept here: nothing that was counted may be forgotten while its window is open.
-        let shape = IdShape { width: Width::Narrow, at_most: usize::MAX };
+        let shape = IdShape { width, at_most: usize::MAX };
         let set = IdSet::open(ids, shape, store)?;
-        Ok(Distinct { set, sketches: Table::new(sketches, sketch::VERSION), at_most })
+        Ok(Distinct { set, sketches: Table::new(sketches, sketch::VERSION), at_most, grouped })
     }
 
     /// What adding the id would find; nothing is changed. An estimate is that of the ids before it.
     pub fn look(&self, place: Place<'_>, print: u64, beyond: Option<u64>) -> Found {
-        match self.set.contains(bucket(place.start), mixed(place.key, print)) {
+        match self.set.contains(bucket(place.start), self.mixed(place.key, print)) {
             true => Found::Known,
             false if self.set.total() < self.at_most => Found::New,
             false => Found::Beyond(beyond.unwrap_or(1)),
@@ -101,7 +107,7 @@ impl Distinct {
     }
 
     pub fn add(&mut self, store: &dyn StateStore, place: Place<'_>, print: u64) -> Result<Found, StoreError> {
-        let (bucket, mixed) = (bucket(place.start), mixed(place.key, print));
+        let (bucket, mixed) = (bucket(place.start), self.mixed(place.key, print));
         if self.set.total() < self.at_most {
             return Ok(if self.set.insert(bucket, mixed) { Found::New } else { Found::Known });
         }
@@ -117,6 +123,21 @@ impl Distinct {
         let estimate = sketch.estimate();
         self.sketches.put(place.start as u64, place.key, sketch);
         Ok(Found::Beyond(estimate))
+    }
+
+    /// One set for all groups: the same id in another group is another one.
+    fn mixed(&self, key: &[u8], print: u64) -> u128 {
+        match self.grouped {
+            true => u128::from(xxh3_64(key)) << 64 | u128::from(print),
+            false => u128::from(print.wrapping_add(xxh3_64(key))),
+        }
+    }
+
+    /// The ids of a pane by the hash of their entry's key.
+    pub fn by_key(&self, start: i64) -> HashMap<u64, Vec<u64>> {
+        let mut all: HashMap<u64, Vec<u64>> = HashMap::new();
+        self.set.each(bucket(start), |id| all.entry((id >> 64) as u64).or_default().push(id as u64));
+        all
     }
 
     /// A group of a closed window is gone.
@@ -154,9 +175,4 @@ impl Distinct {
 /// Windows in their order, also before 1970.
 fn bucket(start: i64) -> u64 {
     (start as u64) ^ (1 << 63)
-}
-
-/// One set for all groups: the same id in another group is another one.
-fn mixed(key: &[u8], print: u64) -> u128 {
-    u128::from(print.wrapping_add(xxh3_64(key)))
 }

@@ -1,0 +1,202 @@
+//! Hopping windows: kept as panes as long as the hop, put together where a window closes.
+//!
+//! An entry of a pane begins with the first window that it counts in: a record may come when some of the windows over its
+//! pane are closed and others are not. Called by a grouping's entries at a seal. Knows nothing of records. Invariant: what
+//! a window says depends on the records and their order alone, not on when seals come.
+
+use super::aggregate::{Function, Value};
+use super::cell::Cell;
+use super::group::Group;
+use super::row::Moment;
+use super::scan::Room;
+use super::state::{GroupState, Mute, Said};
+use super::window::Window;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tidemill_state::{Page, StateStore, StoreError, Table};
+
+/// Version of the encoding.
+pub(super) const VERSION: u8 = 1;
+/// Bytes in front of an entry's key.
+pub(super) const FROM: usize = 8;
+
+type Ids = HashSet<u64, foldhash::fast::RandomState>;
+
+/// How far windows have been said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// Every window that begins before has said all.
+    next: i64,
+    /// This one has said its groups up to this one.
+    after: Option<Vec<u8>>,
+}
+
+/// See the module.
+pub(super) struct Hopping {
+    pub progress: Table<Progress>,
+    /// The window that is being said, and what is left of it, last one first.
+    saying: Option<(i64, Vec<(Vec<u8>, Cell)>)>,
+}
+
+/// The first window that a record counts in, in front of its key.
+pub(super) fn write_from(window: Window, pane: i64, stream_time: i64, out: &mut Vec<u8>) {
+    let from = first_over(window, pane).max(window.first_open(stream_time));
+    out.extend_from_slice(&((from as u64) ^ (1 << 63)).to_be_bytes());
+}
+
+fn first_over(window: Window, pane: i64) -> i64 {
+    pane.saturating_sub(window.size).saturating_add(window.hop)
+}
+
+/// The window from which on an entry counts, and its group's key.
+fn split(key: &[u8]) -> (i64, &[u8]) {
+    match key.split_first_chunk::<FROM>() {
+        Some((from, key)) => ((u64::from_be_bytes(*from) ^ (1 << 63)) as i64, key),
+        None => (i64::MAX, key),
+    }
+}
+
+/// A group of a window, while its panes are put together.
+struct Whole {
+    values: Vec<Value>,
+    /// One for each distinct count.
+    ids: Vec<Ids>,
+}
+
+impl Hopping {
+    pub fn new(progress: Table<Progress>) -> Hopping {
+        Hopping { progress, saying: None }
+    }
+
+    /// Where the store says that windows begin which have not said all.
+    pub fn said_before(&mut self, store: &dyn StateStore) -> Result<Option<i64>, StoreError> {
+        Ok(self.progress.get(store, 0, b"")?.map(|progress| progress.next))
+    }
+}
+
+impl GroupState {
+    /// The next window to be said, if there is anything to say it of.
+    pub(super) fn next_window(&self, window: Window) -> Option<i64> {
+        let first = first_over(window, *self.open.first()?);
+        Some(self.said_before.map_or(first, |said| first.max(said)))
+    }
+
+    /// Says the windows that are closed, and removes panes that no open window needs, as much as there is room for.
+    pub(super) fn close_hopping(&mut self, said: &mut Said<'_>, window: Window, room: &mut Room) -> Result<(), Mute> {
+        loop {
+            self.drop_panes(said, room)?;
+            let next = self.next_window(window).filter(|w| room.rows > 0 && window.closed(*w, said.stream_time));
+            let Some(start) = next else { return Ok(()) };
+            let mut left = match self.hopping.as_mut().and_then(|h| h.saying.take()).filter(|(of, _)| *of == start) {
+                Some((_, left)) => left,
+                None => self.put_together(said, start, window)?,
+            };
+            let mut last = None;
+            while room.rows > 0
+                && let Some((key, cell)) = left.pop()
+            {
+                said.say((start, &key), &cell, Moment::Final)?;
+                room.rows -= 1;
+                last = Some(key);
+            }
+            let progress = match left.is_empty() {
+                true => Progress { next: start.saturating_add(window.hop), after: None },
+                false => Progress { next: start, after: last },
+            };
+            self.said_before = Some(progress.next);
+            if let Some(hopping) = &mut self.hopping {
+                hopping.saying = (!left.is_empty()).then_some((start, left));
+                hopping.progress.put(0, b"", progress);
+            }
+        }
+    }
+
+    fn drop_panes(&mut self, said: &Said<'_>, room: &mut Room) -> Result<(), Mute> {
+        while let Some(&pane) = self.open.first()
+            && self.said_before.is_some_and(|next| pane < next)
+            && room.rows > 0
+        {
+            let mut keys: Vec<(Vec<u8>, Cell)> = Vec::new();
+            let page = Page { bucket: pane as u64, after: None, limit: room.rows };
+            self.table.page(said.store, page, |key, cell| keys.push((key.into(), cell.clone())))?;
+            for (key, cell) in &keys {
+                self.table.remove(pane as u64, key);
+                self.forget_ids((pane, key), cell);
+            }
+            if keys.len() < room.rows {
+                self.open.remove(&pane);
+            }
+            room.rows -= keys.len();
+        }
+        Ok(())
+    }
+
+    /// What a window has to say, last group first.
+    fn put_together(&mut self, said: &Said<'_>, start: i64, window: Window) -> Result<Vec<(Vec<u8>, Cell)>, Mute> {
+        let group = said.group;
+        let slots: Vec<usize> = group.distinct().map(|(slot, _)| slot).collect();
+        let mut groups: BTreeMap<Vec<u8>, Whole> = BTreeMap::new();
+        let panes: Vec<i64> = self.open.range(start..window.end_of(start)).copied().collect();
+        for pane in panes {
+            let ids: Vec<HashMap<u64, Vec<u64>>> = self.ids_by_key(pane);
+            let page = Page { bucket: pane as u64, after: None, limit: usize::MAX };
+            self.table.page(said.store, page, |full, cell| {
+                let (from, key) = split(full);
+                if from > start {
+                    return;
+                }
+                let fresh = || Whole { values: group.initial().collect(), ids: vec![Ids::default(); slots.len()] };
+                let whole = groups.entry(key.to_vec()).or_insert_with(fresh);
+                for ((value, more), aggregate) in whole.values.iter_mut().zip(&cell.values).zip(&group.aggregates) {
+                    *value = merged(&aggregate.function, *value, *more);
+                }
+                for (all, ids) in whole.ids.iter_mut().zip(&ids) {
+                    all.extend(ids.get(&xxhash_rust::xxh3::xxh3_64(full)).into_iter().flatten());
+                }
+            })?;
+        }
+        let after = self.read_progress(said)?.filter(|p| p.next == start).and_then(|p| p.after);
+        let left = groups.into_iter().rev().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
+        Ok(left.map(|(key, whole)| (key, whole.cell(&slots))).collect())
+    }
+
+    fn read_progress(&mut self, said: &Said<'_>) -> Result<Option<Progress>, StoreError> {
+        match &mut self.hopping {
+            Some(hopping) => Ok(hopping.progress.get(said.store, 0, b"")?.cloned()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Ids are counted apart; of those beyond the bound there is an estimate for each pane, and no way to know which are the
+/// same: the sum is what can be said.
+fn merged(function: &Function, a: Value, b: Value) -> Value {
+    match (a, b) {
+        (Value::Distinct { beyond: a, .. }, Value::Distinct { beyond: b, .. }) => {
+            let beyond = a.map_or(b, |a| Some(a.saturating_add(b.unwrap_or(0))));
+            Value::Distinct { ids: 0, beyond }
+        }
+        _ => function.merge(a, b),
+    }
+}
+
+impl Whole {
+    fn cell(mut self, slots: &[usize]) -> Cell {
+        for (slot, all) in slots.iter().zip(&self.ids) {
+            if let Value::Distinct { ids, .. } = &mut self.values[*slot] {
+                *ids = all.len() as u64;
+            }
+        }
+        Cell { owes: false, values: self.values }
+    }
+}
+
+impl Group {
+    /// An entry's key without what hopping windows put in front of it.
+    pub fn bare<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        match self.window {
+            Some(window) if !window.tumbles() => key.get(FROM..).unwrap_or_default(),
+            _ => key,
+        }
+    }
+}

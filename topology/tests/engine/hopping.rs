@@ -1,0 +1,109 @@
+//! Hopping windows against their definition: every window that a record lies in, and that is open when it comes.
+
+use crate::given::{TEN, topology};
+use std::collections::{BTreeMap, BTreeSet};
+use tidemill_topology::Tester;
+use tidemill_topology::tester::Message;
+
+const SIZE: i64 = 60;
+const HOP: i64 = 20;
+const GRACE: i64 = 10;
+
+fn text(by: &str) -> String {
+    format!(
+        "sources:\n  events: {{ topic: events, time: at, key_format: string }}\nsteps:\n  sliding:\n    from: events\n    group_by: {by}\n    window: {{ hopping: {SIZE}ms, every: {HOP}ms, grace: {GRACE}ms }}\n    aggregate: {{ n: count(), users: count_distinct(user), high: max(x) }}\n    emit: {{ final: true }}\noutputs:\n  rows: {{ from: sliding }}\n"
+    )
+}
+
+#[derive(Clone, Copy)]
+struct Event {
+    kind: i64,
+    user: i64,
+    at: i64,
+}
+
+/// Pseudo-random, with disorder beyond what some windows wait for.
+fn events() -> Vec<Event> {
+    let mut seed = 7u64;
+    let mut next = |below: i64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as i64 % below
+    };
+    (0..600).map(|i| Event { kind: next(3), user: next(9), at: i * 2 - next(90) }).collect()
+}
+
+type Rows = BTreeMap<(i64, String), (i64, i64, i64)>;
+
+/// The definition.
+fn expected(events: &[Event]) -> (Rows, u64) {
+    let (mut time, mut late) = (i64::MIN / 2, 0);
+    let mut windows: BTreeMap<(i64, i64), Vec<Event>> = BTreeMap::new();
+    for event in events {
+        let last = event.at.div_euclid(HOP) * HOP;
+        let over = (0..SIZE / HOP).map(|i| last - i * HOP).filter(|start| time < start + SIZE + GRACE);
+        let over: Vec<i64> = over.collect();
+        late += u64::from(over.is_empty());
+        over.iter().for_each(|start| windows.entry((*start, event.kind)).or_default().push(*event));
+        time = time.max(event.at);
+    }
+    windows.retain(|(start, _), _| time >= start + SIZE + GRACE);
+    let row = |all: Vec<Event>| {
+        let users: BTreeSet<i64> = all.iter().map(|e| e.user).collect();
+        (all.len() as i64, users.len() as i64, all.iter().map(|e| e.user).max().unwrap())
+    };
+    (windows.into_iter().map(|((start, kind), all)| ((start, format!("k{kind}")), row(all))).collect(), late)
+}
+
+fn message(event: &Event) -> Message {
+    let Event { kind, user, at } = event;
+    let at = TEN + at;
+    Message::new(format!("k{kind}"), format!(r#"{{"kind":"k{kind}","user":{user},"at":{at},"x":{user}}}"#))
+}
+
+fn said(tester: &mut Tester, key: &str) -> Rows {
+    let mut rows = Rows::new();
+    for message in tester.take("rows") {
+        let row: serde_json::Value = serde_json::from_slice(message.value.as_deref().unwrap()).unwrap();
+        let start: jiff::Timestamp = row["window"]["start"].as_str().unwrap().parse().unwrap();
+        let number = |name: &str| row[name].as_i64().unwrap();
+        let place = (start.as_millisecond() - TEN, row[key].as_str().unwrap().to_owned());
+        let twice = rows.insert(place, (number("n"), number("users"), number("high")));
+        assert_eq!(twice, None, "a window said a group twice: {row}");
+    }
+    rows
+}
+
+#[test]
+fn what_windows_say_is_their_definition() {
+    let events = events();
+    let (expected, late) = expected(&events);
+    assert!(late > 10 && expected.len() > 150);
+    for (by, key) in [("record.key", "key"), ("[kind]", "kind")] {
+        let mut tester = Tester::new(topology(&text(by)));
+        events.iter().for_each(|e| tester.feed("events", message(e)));
+        tester.run().unwrap();
+        assert_eq!(said(&mut tester, key), expected, "by {by}");
+        assert_eq!(tester.counts("events").late, late);
+    }
+}
+
+#[test]
+fn neither_seals_nor_slices_nor_crashes_change_it() {
+    let events = events();
+    let (expected, _) = expected(&events);
+    for (by, key) in [("record.key", "key"), ("[kind]", "kind")] {
+        let mut tester = Tester::new(topology(&text(by)));
+        tester.slice(2);
+        for (index, event) in events.iter().enumerate() {
+            tester.feed("events", message(event));
+            match index % 7 {
+                0 => tester.process().unwrap(),
+                2 | 4 => drop(tester.process().and_then(|()| tester.commit()).unwrap()),
+                5 => tester.restart().unwrap(),
+                _ => {}
+            }
+        }
+        tester.run().unwrap();
+        assert_eq!(said(&mut tester, key), expected, "by {by}");
+    }
+}
