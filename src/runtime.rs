@@ -50,8 +50,8 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let partitions = fit_topics(&connection, &topology, &settings)?;
     let tasks = partitions.values().sum::<i32>().max(1) as usize;
     let lanes = settings.lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let late =
-        |lane| process::exit(&format!("lane {lane}: a transaction takes too long; the brokers do not answer"), false);
+    let limit = connection.transaction_timeout() * 2;
+    let late = move |lane, step| process::exit(&too_long(lane, step, limit), false);
     let log = Arc::new(Log::open(&connection, protections)?);
     let between = topology.repartitions.iter().map(|r| r.topic.to_string()).collect();
     let plan = Plan {
@@ -65,7 +65,7 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         settings: LaneSettings { interval: settings.commit_interval, bytes: settings.commit_bytes },
         protections,
         snapshots: Arc::new(Snapshots::default()),
-        watchdog: Watchdog::start(lanes, connection.transaction_timeout() * 2, late),
+        watchdog: Watchdog::start(lanes, limit, late),
         ends: Ends::start(log.clone())?,
         log,
         purge: Purge::start(&connection, between, PURGE)?,
@@ -73,6 +73,11 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     };
     tracing::info!(app = settings.app, instance = dir.instance, lanes, state = %dir.folder.display(), "starting");
     start(plan, &running)
+}
+
+fn too_long(lane: usize, step: &str, limit: std::time::Duration) -> String {
+    let seconds = limit.as_secs_f32();
+    format!("lane {lane}: a transaction takes too long: {step} has had no answer for {seconds} s; look at the brokers")
 }
 
 /// Every topic as it should be, or a halt that names what is not; the partitions of the inputs.

@@ -1,37 +1,40 @@
-//! Ends the process when a transaction takes far too long; the call itself is never given up.
+//! Ends the process when one step of a transaction takes far too long; the call itself is never given up.
 //!
-//! Told by committers when they are busy; looks ten times a second on a thread of its own.
-//! Invariant: time is counted in its own ticks, so a process that was stopped is not taken for a slow one.
+//! Told by committers what they wait for; looks ten times a second on a thread of its own.
+//! Invariant: time is counted in its own ticks, so a process that was stopped is not taken for a slow one; and it counts
+//! from the last step that ended, so brokers that are slow and do answer are not taken for brokers that do not.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const TICK: Duration = Duration::from_millis(100);
-/// Not busy.
-const IDLE: u32 = u32::MAX;
 
-/// Ticks that each lane's transaction has taken so far.
+/// What each lane waits for, if it does.
 pub struct Watchdog {
-    lanes: Vec<AtomicU32>,
+    lanes: Vec<Place>,
+}
+
+type Place = Mutex<Option<Step>>;
+
+struct Step {
+    name: &'static str,
+    ticks: u32,
 }
 
 /// A transaction under way; over when dropped.
-pub struct Busy<'a>(&'a AtomicU32);
+pub struct Busy<'a>(&'a Place);
 
 impl Watchdog {
-    /// Watches that many lanes; `late` is called once with the lane that has been busy for `limit`.
-    pub fn start(lanes: usize, limit: Duration, late: impl Fn(usize) + Send + 'static) -> Arc<Watchdog> {
-        let dog = Arc::new(Watchdog { lanes: (0..lanes).map(|_| AtomicU32::new(IDLE)).collect() });
+    /// Watches that many lanes; `late` is called once for a step that has taken `limit`, with its lane and name.
+    pub fn start(lanes: usize, limit: Duration, late: impl Fn(usize, &'static str) + Send + 'static) -> Arc<Watchdog> {
+        let dog = Arc::new(Watchdog { lanes: (0..lanes).map(|_| Place::default()).collect() });
         let (watched, limit) = (dog.clone(), (limit.as_millis() / TICK.as_millis()) as u32);
         let look = move || {
             loop {
                 std::thread::sleep(TICK);
-                for (lane, ticks) in watched.lanes.iter().enumerate() {
-                    let count = |t: u32| (t != IDLE).then(|| t.saturating_add(1).min(IDLE - 1));
-                    let before = ticks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
-                    if before == Ok(limit) {
-                        late(lane);
+                for (lane, place) in watched.lanes.iter().enumerate() {
+                    if let Some(name) = tick(place, limit) {
+                        late(lane, name);
                     }
                 }
             }
@@ -40,17 +43,36 @@ impl Watchdog {
         dog
     }
 
-    /// From now until the answer is dropped, the lane is busy.
-    pub fn busy(&self, lane: usize) -> Busy<'_> {
-        let ticks = &self.lanes[lane];
-        ticks.store(0, Ordering::Relaxed);
-        Busy(ticks)
+    /// From now until the answer is dropped, the lane is busy, first with `step`.
+    pub fn busy(&self, lane: usize, step: &'static str) -> Busy<'_> {
+        let busy = Busy(&self.lanes[lane]);
+        busy.begins(step);
+        busy
+    }
+}
+
+/// One tick more; the step's name when that is the one at which it is late.
+fn tick(place: &Place, limit: u32) -> Option<&'static str> {
+    let mut place = locked(place);
+    let step = place.as_mut()?;
+    step.ticks = step.ticks.saturating_add(1);
+    (step.ticks == limit).then_some(step.name)
+}
+
+fn locked(place: &Place) -> MutexGuard<'_, Option<Step>> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Busy<'_> {
+    /// The step before has ended, and this one begins.
+    pub fn begins(&self, step: &'static str) {
+        *locked(self.0) = Some(Step { name: step, ticks: 0 });
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+        *locked(self.0) = None;
     }
 }
 
@@ -62,10 +84,22 @@ mod tests {
     #[test]
     fn a_lane_that_stays_busy_is_named_once_and_an_idle_one_never() {
         let (tell, told) = channel();
-        let dog = Watchdog::start(2, TICK * 2, move |lane| tell.send(lane).expect("the test listens"));
-        drop(dog.busy(0));
-        let _busy = dog.busy(1);
-        assert_eq!(told.recv_timeout(TICK * 20), Ok(1));
+        let dog = Watchdog::start(2, TICK * 2, move |lane, step| tell.send((lane, step)).expect("the test listens"));
+        drop(dog.busy(0, "SEND"));
+        let _busy = dog.busy(1, "SEND");
+        assert_eq!(told.recv_timeout(TICK * 20), Ok((1, "SEND")));
         assert!(told.recv_timeout(TICK * 5).is_err());
+    }
+
+    #[test]
+    fn steps_that_end_in_time_are_not_added_up() {
+        let watched = Watchdog { lanes: vec![Place::default()] };
+        let busy = watched.busy(0, "WAIT");
+        let ticks = |n: u32| (0..n).filter_map(|_| tick(&watched.lanes[0], 3)).collect::<Vec<_>>();
+        assert_eq!(ticks(2), [""; 0]);
+        busy.begins("OFFSETS");
+        assert_eq!(ticks(2), [""; 0]);
+        busy.begins("COMMIT");
+        assert_eq!(ticks(9), ["COMMIT"]);
     }
 }

@@ -9,7 +9,7 @@ use super::producer::{Client, PLAIN, Watch};
 use super::snapshots::Snapshots;
 use crate::exactly_once::{Assignment, Committer, Landed, Member, Outcome, Protections, Refusal};
 use crate::stop_points::{self, Point};
-use crate::watchdog::Watchdog;
+use crate::watchdog::{Busy, Watchdog};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -19,6 +19,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_topology::Sealed;
+
+/// How long an abort may take before the recycle, which follows in any case, does its work. Behind brokers so slow that
+/// records timed out, librdkafka's abort acquires a new epoch first, only for the recycle to acquire the next.
+const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the time of the last transaction went.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,25 +114,28 @@ impl KafkaCommitter {
         };
     }
 
-    fn before_commit(&mut self, assignment: &Assignment, sealed: &[Sealed]) -> Result<(), Failed> {
+    fn before_commit(&mut self, at: &Assignment, sealed: &[Sealed], busy: &Busy<'_>) -> Result<(), Failed> {
         let Link::Clean(live) = &mut self.producer else { unreachable!("recycled before") };
         let began = Instant::now();
         live.client.begin_transaction().map_err(|e| failed(e, "begin"))?;
         let sent = live.send(sealed)?;
         stop_points::reached(Point::Send);
         let all_sent = Instant::now();
+        busy.begins("WAIT");
         live.watch.wait(sent).map_err(|(e, topic)| failed(e, &format!("a record for topic {topic}")))?;
         stop_points::reached(Point::Wait);
         let delivered = Instant::now();
+        busy.begins("OFFSETS");
         let fresh = if self.protections.on("frozen_meta") { None } else { self.snapshots.live_metadata() };
-        live.offsets(assignment, sealed, fresh)?;
+        live.offsets(at, sealed, fresh)?;
         stop_points::reached(Point::Offsets);
         let (send, wait, offsets) = (all_sent - began, delivered - all_sent, delivered.elapsed());
         self.timings = Timings { send, wait, offsets, commit: Duration::ZERO, concurrent: 0, records: sent };
         Ok(())
     }
 
-    fn give_up(&mut self, failed: Failed) -> Outcome {
+    fn give_up(&mut self, failed: Failed, busy: &Busy<'_>) -> Outcome {
+        busy.begins("ABORT");
         let text = format!("{}: {}", failed.what, failed.error);
         match classify(&failed.error) {
             Class::Fenced => return Outcome::Fenced(format!("lane {}: fenced: {text}", self.lane)),
@@ -147,22 +154,20 @@ impl KafkaCommitter {
 
     /// COMMIT was not called, so whatever becomes of this abort, nothing will be visible: the recycle settles it.
     fn abort(&mut self, cause: &str) {
-        if let Link::Clean(live) = &mut self.producer {
-            while let Err(error) = live.client.abort_transaction(Timeout::Never) {
-                if classify(&error) != Class::Retriable {
-                    tracing::warn!(lane = self.lane, %error, "abort failed; the recycle will end the transaction");
-                    break;
-                }
-            }
+        let Link::Clean(live) = &mut self.producer else { return };
+        let aborted = live.client.abort_transaction(ABORT_PATIENCE);
+        if let Err(error) = &aborted {
+            tracing::warn!(lane = self.lane, %error, "abort failed; the recycle will end the transaction");
         }
-        if self.protections.on("recycle_abort") {
+        if aborted.is_err() || self.protections.on("recycle_abort") {
             self.taint(format!("aborted: {cause}"));
-        } else if let Link::Clean(live) = &mut self.producer {
+        } else {
             live.ended += 1;
         }
     }
 
-    fn finish(&mut self) -> Outcome {
+    fn finish(&mut self, busy: &Busy<'_>) -> Outcome {
+        busy.begins("COMMIT");
         let began = Instant::now();
         let Link::Clean(live) = &mut self.producer else { unreachable!("clean until COMMIT answers") };
         while live.client.in_flight_count() > 0 {
@@ -179,7 +184,7 @@ impl KafkaCommitter {
         let text = format!("COMMIT: {error}");
         match classify(&error) {
             Class::Fenced => Outcome::Fenced(format!("lane {}: fenced: {text}", self.lane)),
-            Class::GroupMoved | Class::Abortable => self.give_up(failed(error, "COMMIT")),
+            Class::GroupMoved | Class::Abortable => self.give_up(failed(error, "COMMIT"), busy),
             _ => {
                 self.taint(text.clone());
                 Outcome::Unknown(text)
@@ -212,10 +217,10 @@ impl Committer for KafkaCommitter {
             return outcome;
         }
         let watchdog = self.watchdog.clone();
-        let _busy = watchdog.busy(self.lane);
-        match self.before_commit(assignment, sealed) {
-            Err(failed) => self.give_up(failed),
-            Ok(()) => self.finish(),
+        let busy = watchdog.busy(self.lane, "SEND");
+        match self.before_commit(assignment, sealed, &busy) {
+            Err(failed) => self.give_up(failed, &busy),
+            Ok(()) => self.finish(&busy),
         }
     }
 }

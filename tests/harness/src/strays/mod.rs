@@ -14,13 +14,12 @@ mod trickle;
 mod world;
 
 pub use abort::aborts;
+pub use app::App;
 pub use moved::{Stopped, moved};
 pub use proofs::{Verification, cuts_recycle, healthy, late_produce, refused_by_run};
 pub use report::Report;
 pub use schedule::{Kill, Schedule, commits, kinds};
 pub use world::{Program, World};
-
-use app::App;
 
 /// Strays of one application; then it is compared with its input.
 const ROUND: usize = 25;
