@@ -15,10 +15,10 @@ OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(ca
   $(call option,seed,SEED) $(call option,n,N) $(ARGS))
 RUN_DIR ?= $(CACHE)/run
 
-.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down binaries fast torture strays bench-commit bench-restart model
+.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture strays seed1 bench-commit bench-restart model
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
 
 setup: ## get what this machine lacks: Java, Kafka, PostgreSQL, libclang, RocksDB prebuilt, cargo-deny
 	@tests/stack/setup
@@ -30,8 +30,8 @@ test: setup ## everything that CI runs, against real Kafka and PostgreSQL
 	@for step in $(TEST_STEPS); do echo "== $$step"; $(MAKE) $$step; done
 
 scripts: ## the shell scripts parse, and shellcheck has nothing to say (where it is installed)
-	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,*.sh} .ci/run; do bash -n "$$file"; done
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,*.sh} .ci/run; \
+	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run; do bash -n "$$file"; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run; \
 	else echo "shellcheck is not installed: scripts were parsed, not linted"; fi
 
 fmt: ## formatting
@@ -57,6 +57,9 @@ release: setup ## from source, with RocksDB, librdkafka and OpenSSL linked in; i
 	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CC=clang CXX=clang++ CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release" CARGO_INCREMENTAL=0; \
 	cargo build --release --locked --features vendored --bin tidemill; ls -l "$$CARGO_TARGET_DIR/release/tidemill"
 
+demo: ## the hourly job, live in this terminal: gets, starts and builds what is missing; Ctrl-C stops everything
+	@tests/stack/demo
+
 kafka: setup ## a Kafka to play with: NODES=1|3, stopped by `make down`
 	@tests/stack/kafka-cluster start "$(RUN_DIR)/kafka" --nodes $(or $(NODES),1) $(ARGS)
 
@@ -75,6 +78,9 @@ torture: setup binaries ## kill, stop and cut under load, then compare with an o
 
 strays: setup binaries ## requests held back and cut at every position of a transaction: N SEED
 	@$(ENV) $(HARNESS) strays -- $(OPTIONS)
+
+seed1: setup binaries ## the hourly job under 20 kills, fed by Python clients with faults, against SQL: KILLS RECORDS PARTITIONS SEED
+	@$(ENV) $(HARNESS) seed1 -- $(OPTIONS)
 
 fast: # optimised, and both in one command: separately they would be built with other features, twice
 	@$(ENV) cargo build --quiet --profile fast -p tidemill -p tidemill-harness --bin tidemill --bin bench

@@ -7,3 +7,5 @@ export CARGO_TARGET_DIR=$TIDEMILL_CACHE/target
 export ROCKSDB_LIB_DIR=$TIDEMILL_CACHE/rocksdb
 export RUSTFLAGS="-Clink-arg=-Wl,-rpath,$ROCKSDB_LIB_DIR -Clink-arg=-Wl,--exclude-libs,ALL"
 export CARGO_INCREMENTAL=1
+# Where rustup puts cargo, for a shell that was opened before it came.
+command -v cargo >/dev/null 2>&1 || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin

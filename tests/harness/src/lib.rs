@@ -3,9 +3,11 @@
 
 pub mod cluster;
 pub mod feed;
+pub mod hourly;
 pub mod oracle;
 pub mod process;
 pub mod proxy;
+pub mod psql;
 pub mod rng;
 pub mod strays;
 pub mod verdict;
