@@ -12,10 +12,10 @@ HARNESS := cargo run --quiet -p tidemill-harness --bin
 # `make torture KILLS=100 SEED=7` runs the driver with `--kills 100 --seed 7`; what is not given keeps the driver's default.
 option = $(if $($(2)),--$(1) $($(2)))
 OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(call option,partitions,PARTITIONS) \
-  $(call option,seed,SEED) $(call option,n,N) $(ARGS))
+  $(call option,seed,SEED) $(call option,n,N) $(call option,control,CONTROL) $(ARGS))
 RUN_DIR ?= $(CACHE)/run
 
-.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture strays seed1 bench-commit bench-restart model
+.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture strays controls seed1 bench-commit bench-restart model
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -81,6 +81,9 @@ strays: setup binaries ## requests held back and cut at every position of a tran
 
 seed1: setup binaries ## the hourly job under 20 kills, fed by Python clients with faults, against SQL: KILLS RECORDS PARTITIONS SEED
 	@$(ENV) $(HARNESS) seed1 -- $(OPTIONS)
+
+controls: setup binaries ## each protection with and without it, on a real broker: CONTROL (one of them)
+	@$(ENV) $(HARNESS) controls -- $(OPTIONS)
 
 fast: # optimised, and both in one command: separately they would be built with other features, twice
 	@$(ENV) cargo build --quiet --profile fast -p tidemill -p tidemill-harness --bin tidemill --bin bench

@@ -60,6 +60,7 @@ pub fn run(setup: Setup, jobs: &Receiver<Job>, ready: impl FnOnce(), lane: &Reci
 impl Thread {
     fn drive(&mut self, job: Job) -> Finished {
         let Job { assignment, sealed, stores } = job;
+        stop_points::reached(Point::Sealed);
         let tasks: Vec<_> = sealed.iter().map(|s| (s.task.clone(), s.sequence)).collect();
         let mut cycle = Cycle::new(assignment, sealed, self.setup.protections);
         let mut step = Step::Send;

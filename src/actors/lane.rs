@@ -12,6 +12,7 @@ use super::partition::{PartitionActor, Pulse};
 use crate::clock;
 use crate::exactly_once::Protections;
 use crate::kafka::{ReaderHandle, Snapshots, Start};
+use crate::stop_points::{self, Point};
 use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -164,6 +165,7 @@ impl LaneActor {
         if whom == Whom::All {
             self.last_seal = Instant::now();
         }
+        stop_points::reached(Point::Seal);
         let snapshot = self.snapshots.for_seal(self.protections);
         let tasks = self.tasks.values().filter(|t| t.behind || whom == Whom::All);
         let asked: Vec<_> = tasks.map(|t| t.actor.send(Seal(snapshot.clone()))).collect();

@@ -29,6 +29,22 @@ pub enum Member {
     Of { generation: i32, metadata: Arc<dyn Any + Send + Sync> },
 }
 
+/// Whom the group said we were, to see whether it has gone on without us. A client that loses its membership while a
+/// rebalance is under way never says so: it joins anew, and keeps tasks that others have had meanwhile.
+#[derive(Debug, Default)]
+pub struct Membership(Option<(String, i32)>);
+
+impl Membership {
+    /// Has this member been in every generation since the last time? One that was skipped may have given our tasks away.
+    pub fn is_unbroken(&mut self, id: &str, generation: i32) -> bool {
+        if id.is_empty() || generation < 0 {
+            return true; // nobody, who owns nothing; the next name will tell
+        }
+        let before = self.0.replace((id.to_owned(), generation));
+        before.is_none_or(|(known, last)| known == id && generation <= last.saturating_add(1))
+    }
+}
+
 impl Assignment {
     /// Before the first rebalance.
     pub fn none() -> Assignment {
@@ -68,6 +84,16 @@ mod tests {
         let a = Assignment { version: 1, owned: [(task(), 7)].into(), member };
         assert!(a.owns(&task(), 7));
         assert!(!a.owns(&task(), 6));
+    }
+
+    #[test]
+    fn a_member_with_a_new_name_or_after_a_gap_has_been_out_of_the_group() {
+        let mut known = Membership::default();
+        assert!(known.is_unbroken("a", 1) && known.is_unbroken("a", 1) && known.is_unbroken("a", 2));
+        // Lost, and back under a new name: also when a moment without one lies between.
+        assert!(known.is_unbroken("", 2) && !known.is_unbroken("b", 3));
+        assert!(known.is_unbroken("b", 4) && !known.is_unbroken("b", 6));
+        assert!(known.is_unbroken("b", 7));
     }
 
     #[test]

@@ -173,9 +173,15 @@ impl KafkaCommitter {
         while live.client.in_flight_count() > 0 {
             std::thread::yield_now();
         }
+        if stop_points::is_unknown(Point::Unsent) {
+            return self.unknown("COMMIT: not sent".to_owned());
+        }
         let mut tries = 1;
         let error = loop {
             match live.client.commit_transaction(Timeout::Never) {
+                Ok(()) if stop_points::is_unknown(Point::Unheard) => {
+                    return self.unknown("COMMIT: not heard".to_owned());
+                }
                 Ok(()) => return self.committed(began.elapsed(), tries),
                 Err(error) if classify(&error) == Class::Retriable => tries += 1,
                 Err(error) => break error,
@@ -185,11 +191,13 @@ impl KafkaCommitter {
         match classify(&error) {
             Class::Fenced => Outcome::Fenced(format!("lane {}: fenced: {text}", self.lane)),
             Class::GroupMoved | Class::Abortable => self.give_up(failed(error, "COMMIT"), busy),
-            _ => {
-                self.taint(text.clone());
-                Outcome::Unknown(text)
-            }
+            _ => self.unknown(text),
         }
+    }
+
+    fn unknown(&mut self, cause: String) -> Outcome {
+        self.taint(cause.clone());
+        Outcome::Unknown(cause)
     }
 
     fn committed(&mut self, took: Duration, tries: u32) -> Outcome {

@@ -9,7 +9,8 @@ use super::native::{self, DataQueue, Message};
 use super::rebalance::Group;
 use super::snapshots::Snapshots;
 use crate::clock;
-use crate::exactly_once::{Assignment, Member, Protections};
+use crate::exactly_once::{Assignment, Member, Membership, Protections};
+use crate::stop_points::{self, Point};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
@@ -113,6 +114,7 @@ pub struct Reader {
     quiet: bool,
     /// The first assignment has been told, be it empty: every lane then settles what it left open.
     joined: bool,
+    membership: Membership,
     protections: Protections,
 }
 
@@ -151,6 +153,7 @@ impl Reader {
             version: 0,
             quiet: false,
             joined: false,
+            membership: Membership::default(),
             protections,
         };
         Ok((reader, ReaderHandle(tell)))
@@ -217,16 +220,17 @@ impl Reader {
                 self.hear(&e);
             }
         }
-        let (assigned, revoked, served, fatal) = {
+        let served = std::mem::take(&mut self.consumer.context().noted().served);
+        if served {
+            stop_points::reached(Point::Served);
+            self.publish();
+        }
+        let (assigned, revoked, fatal) = {
             let mut noted = self.consumer.context().noted();
-            let served = std::mem::take(&mut noted.served);
-            (std::mem::take(&mut noted.assigned), std::mem::take(&mut noted.revoked), served, noted.fatal.take())
+            (std::mem::take(&mut noted.assigned), std::mem::take(&mut noted.revoked), noted.fatal.take())
         };
         if let Some(cause) = fatal {
             self.fatal(Fault::failed(cause));
-        }
-        if served {
-            self.publish();
         }
         if !revoked.is_empty() {
             self.keep_flows(|f| !revoked.iter().any(|(task, _)| *task == f.task));
@@ -235,6 +239,7 @@ impl Reader {
         if !assigned.is_empty() || (served && !self.joined) {
             self.joined = true;
             (self.events)(Event::Assigned(assigned));
+            stop_points::reached(Point::Assigned);
         }
     }
 
@@ -255,8 +260,8 @@ impl Reader {
     /// Ownership and group metadata, read together between two polls.
     fn publish(&mut self) {
         self.version += 1;
-        let owned = self.consumer.context().noted().owned.clone();
         let member = self.member();
+        let owned = self.consumer.context().noted().owned.clone();
         let snapshot = Assignment { version: self.version, owned, member };
         tracing::debug!(
             version = self.version,
@@ -267,7 +272,23 @@ impl Reader {
         self.snapshots.publish(snapshot);
     }
 
-    fn member(&self) -> Member {
+    /// The group went on without us: others may have had what we still have. Nothing is fetched until it is recovered.
+    fn take_again(&self, id: &str, generation: i32) {
+        let again = self.consumer.context().noted().take_again();
+        if again.is_empty() {
+            return;
+        }
+        tracing::warn!(member = id, generation, tasks = again.len(), "the group went on without us: recovering");
+        let mut list = TopicPartitionList::new();
+        for task in &again {
+            list.add_partition(&task.topic, task.partition);
+        }
+        if let Err(e) = self.consumer.pause(&list) {
+            self.consumer.context().noted().fatal = Some(format!("pausing {} tasks failed: {e}", again.len()));
+        }
+    }
+
+    fn member(&mut self) -> Member {
         loop {
             let before = native::member(&self.consumer);
             let metadata = self.consumer.group_metadata();
@@ -275,6 +296,9 @@ impl Reader {
                 continue; // the client's own thread moved it in between
             }
             let (Some((generation, id)), Some(metadata)) = (before, metadata) else { return Member::Nobody };
+            if !self.membership.is_unbroken(&id, generation) && self.protections.on("unbroken") {
+                self.take_again(&id, generation);
+            }
             if self.protections.on("real_member") && (generation < 0 || id.is_empty()) {
                 return Member::Nobody;
             }

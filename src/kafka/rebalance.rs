@@ -32,6 +32,24 @@ pub(super) struct Noted {
     pub fatal: Option<String>,
 }
 
+impl Noted {
+    /// Gives all tasks back that were not just assigned, and takes them again, each under a new number.
+    pub fn take_again(&mut self) -> Vec<TaskId> {
+        let known = |(task, number): (&TaskId, &u64)| {
+            let fresh = self.assigned.iter().any(|(t, n)| (t, n) == (task, number));
+            (!fresh).then(|| (task.clone(), *number))
+        };
+        let doubtful: Vec<_> = self.owned.iter().filter_map(known).collect();
+        for (task, number) in &doubtful {
+            let next = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+            self.owned.insert(task.clone(), next);
+            self.assigned.push((task.clone(), next));
+            self.revoked.push((task.clone(), *number));
+        }
+        doubtful.into_iter().map(|(task, _)| task).collect()
+    }
+}
+
 /// Shared with the reader, which owns the consumer.
 pub(super) struct Group {
     /// The stage that reads each topic.

@@ -7,20 +7,12 @@
 
 use std::path::PathBuf;
 use tidemill_harness::process::program;
-use tidemill_harness::strays::{Kill, Program, Report, Schedule, World, commits, cuts_recycle, healthy, run};
+use tidemill_harness::strays::{Program, Report, World, cuts_recycle, dangerous, healthy, run};
 
 /// Built by `make binaries`, before any test.
 fn must_be_built(variable: &str, name: &str) {
     let path: PathBuf = program(variable, name);
     assert!(path.exists(), "{} is not there: run 'make binaries' first", path.display());
-}
-
-/// Of the sweep, what is most dangerous: given back when all data of the next transaction is there and none of its
-/// offsets, and that transaction's own commit then never arrives.
-fn dangerous(n: usize) -> Vec<Schedule> {
-    let is_it =
-        |schedule: &Schedule| schedule.kill == Kill::AtNextCommit && schedule.name.contains("before AddOffsetsToTxn 1");
-    commits(2_000, 3).into_iter().filter(is_it).take(n).collect()
 }
 
 #[test]

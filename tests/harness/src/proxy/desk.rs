@@ -100,7 +100,7 @@ impl Desk {
     pub fn arrive(&mut self, arrival: &Arrival) -> (u64, Step) {
         let request = arrival.request;
         let seq = self.log.count(request);
-        let acting = self.match_rules(seq, request);
+        let acting = self.match_rules(seq, arrival);
         let (did, step) = match acting {
             None => (Did::Forwarded, Step::Forward),
             Some((Action::Delay(by), _)) => (Did::Delayed, Step::Delay(by)),
@@ -135,9 +135,9 @@ impl Desk {
     }
 
     /// Every rule counts its matches; the first due one acts.
-    fn match_rules(&mut self, seq: u64, request: &Request) -> Option<(Action, Cut)> {
+    fn match_rules(&mut self, seq: u64, arrival: &Arrival) -> Option<(Action, Cut)> {
         let mut acting = None;
-        for armed in self.rules.iter_mut().filter(|armed| armed.rule.matches(request)) {
+        for armed in self.rules.iter_mut().filter(|armed| armed.rule.matches(arrival.request, arrival.broker)) {
             armed.matched += 1;
             if acting.is_none() && armed.rule.is_due(armed.matched) {
                 armed.fired.push(seq);
@@ -247,6 +247,20 @@ mod tests {
         let steps: Vec<Step> = (0..4).map(|_| arrive(&mut desk, &commit("a")).1).collect();
         let cut = Step::CutAfter(Cut::Close);
         assert_eq!(steps, [cut, Step::CutAfter(Cut::Close), Step::Delay(Duration::ZERO), Step::Forward]);
+    }
+
+    #[test]
+    fn a_rule_may_name_the_client_and_the_broker() {
+        let mut desk = Desk::default();
+        desk.install(Rule::on(Kind::OffsetFetch, Action::CutBefore).client("app-1").broker(1));
+        let mut step = |client: &str, broker| {
+            let client = Some(client.to_owned());
+            let request = Request { client, txn: None, ..request(Kind::OffsetFetch, "", None) };
+            let arrival = Arrival { request: &request, frame: &[0; 4], broker, connection: 1, now: Duration::ZERO };
+            desk.arrive(&arrival).1
+        };
+        assert_eq!([step("app-1", 0), step("app-2", 1)], [Step::Forward, Step::Forward]);
+        assert_eq!(step("app-1", 1), Step::CutBefore(Cut::Close));
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub enum Action {
 pub struct Rule {
     kind: Option<Kind>,
     txn_prefix: Option<String>,
+    client_prefix: Option<String>,
+    broker: Option<usize>,
     committed: Option<bool>,
     nth: u64,
     times: u64,
@@ -89,12 +91,24 @@ impl Rule {
     }
 
     pub fn on_any(action: Action) -> Rule {
-        Rule { kind: None, txn_prefix: None, committed: None, nth: 1, times: 1, action, cut: Cut::Close }
+        let (txn_prefix, client_prefix) = (None, None);
+        let (broker, committed, cut) = (None, None, Cut::Close);
+        Rule { kind: None, txn_prefix, client_prefix, broker, committed, nth: 1, times: 1, action, cut }
     }
 
     /// Only requests whose transactional id begins so.
     pub fn txn(self, prefix: impl Into<String>) -> Rule {
         Rule { txn_prefix: Some(prefix.into()), ..self }
+    }
+
+    /// Only requests whose `client.id` begins so.
+    pub fn client(self, prefix: impl Into<String>) -> Rule {
+        Rule { client_prefix: Some(prefix.into()), ..self }
+    }
+
+    /// Only requests to this broker, by its index in `upstream`.
+    pub fn broker(self, broker: usize) -> Rule {
+        Rule { broker: Some(broker), ..self }
     }
 
     /// Only an EndTxn that commits (true) or aborts (false).
@@ -117,10 +131,14 @@ impl Rule {
         Rule { cut: Cut::Reset, ..self }
     }
 
-    pub(super) fn matches(&self, request: &Request) -> bool {
-        let prefixed = |prefix: &String| request.txn.as_ref().is_some_and(|txn| txn.starts_with(prefix));
+    pub(super) fn matches(&self, request: &Request, broker: usize) -> bool {
+        let begins = |wanted: &Option<String>, name: &Option<String>| {
+            wanted.as_ref().is_none_or(|prefix| name.as_ref().is_some_and(|name| name.starts_with(prefix)))
+        };
         self.kind.is_none_or(|kind| kind == request.kind)
-            && self.txn_prefix.as_ref().is_none_or(prefixed)
+            && begins(&self.txn_prefix, &request.txn)
+            && begins(&self.client_prefix, &request.client)
+            && self.broker.is_none_or(|wanted| wanted == broker)
             && self.committed.is_none_or(|committed| request.committed == Some(committed))
     }
 

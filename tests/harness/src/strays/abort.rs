@@ -15,18 +15,18 @@ use std::time::Duration;
 
 const ROUND: usize = 12;
 /// Longer than a rebalance takes, shorter than a transaction may.
-const HOLDS_OFFSETS: Duration = Duration::from_millis(1_500);
+pub(super) const HOLDS_OFFSETS: Duration = Duration::from_millis(1_500);
 const SLICE: Duration = Duration::from_millis(50);
 
 /// A member of the application's group that reads a topic of its own: whenever it joins or leaves, the generation moves.
-struct Mover {
+pub(super) struct Mover {
     is_in: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Mover {
-    fn start(world: &World, group: &str) -> Result<Mover, String> {
+    pub(super) fn start(world: &World, group: &str) -> Result<Mover, String> {
         let topic = format!("{group}-other");
         world.broker.create_topic(&topic, 1, 1)?;
         let mut config = ClientConfig::new();
@@ -52,7 +52,7 @@ impl Mover {
         Ok(Mover { is_in, is_over, thread: Some(thread) })
     }
 
-    fn toggle(&self) {
+    pub(super) fn toggle(&self) {
         self.is_in.fetch_xor(true, Ordering::Relaxed);
     }
 }

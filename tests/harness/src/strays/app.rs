@@ -6,7 +6,7 @@ use super::report::Report;
 use super::schedule::{Kill, Schedule};
 use super::trickle::Trickle;
 use super::world::{Place, World};
-use crate::process::Process;
+use crate::process::{Line, Process};
 use crate::proxy::{Action, Event, Kind, Release, Rule, RuleId};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,8 @@ const SHORT: Duration = Duration::from_millis(1_500);
 const SLICE: Duration = Duration::from_millis(50);
 /// What recovery says when state and offsets were committed apart.
 const APART: [&str; 2] = ["its state stands for offset", "the changelog has no checkpoint"];
-const PROPERTIES: &str = r#"session.timeout.ms: "6000", max.poll.interval.ms: "10000", transaction.timeout.ms: "5000""#;
+pub const PROPERTIES: &str =
+    r#"session.timeout.ms: "6000", max.poll.interval.ms: "10000", transaction.timeout.ms: "5000""#;
 
 pub struct App<'w> {
     pub world: &'w World,
@@ -32,6 +33,8 @@ pub struct App<'w> {
 struct Seat {
     name: String,
     process: Process,
+    /// It was ended on purpose, and is not kept running.
+    is_gone: bool,
 }
 
 impl<'w> App<'w> {
@@ -56,7 +59,7 @@ impl<'w> App<'w> {
     }
 
     /// Waits until the instance that joined last has its tasks.
-    fn ready(&mut self) -> Result<(), String> {
+    pub fn ready(&mut self) -> Result<(), String> {
         let seat = self.seats.last_mut().expect("called after a join");
         let deadline = Instant::now() + LONG;
         while seat.process.wait_message("all tasks ready", SLICE).is_none() {
@@ -72,12 +75,73 @@ impl<'w> App<'w> {
     pub fn join(&mut self) -> Result<usize, String> {
         let name = format!("{}-{}", self.place.name, self.seats.len());
         let process = self.world.process(&self.place, &name)?;
-        self.seats.push(Seat { name, process });
+        self.seats.push(Seat { name, process, is_gone: false });
         Ok(self.seats.len() - 1)
     }
 
     pub fn process(&mut self, index: usize) -> &mut Process {
         &mut self.seats[index].process
+    }
+
+    /// SIGKILL, or in order; it stays away until [`App::come_back`].
+    pub fn leave(&mut self, index: usize, signal: i32) -> Result<(), String> {
+        let seat = &mut self.seats[index];
+        seat.is_gone = true;
+        seat.process.signal(signal);
+        match seat.process.wait(LONG) {
+            Some(_) => Ok(()),
+            None => Err(format!("{}: not gone {LONG:?} after signal {signal}", seat.name)),
+        }
+    }
+
+    /// The same instance again, on its state.
+    pub fn come_back(&mut self, index: usize) -> Result<(), String> {
+        let seat = &mut self.seats[index];
+        seat.process = self.world.process(&self.place, &seat.name)?;
+        seat.is_gone = false;
+        Ok(())
+    }
+
+    /// Holds a thread of an instance at the next such point; only in a program with controls.
+    pub fn hold(&self, index: usize, point: &str) -> Result<(), String> {
+        let file = self.world.hold(&self.seats[index].name).join(point);
+        std::fs::write(&file, "").map_err(|e| format!("{}: {e}", file.display()))
+    }
+
+    /// Waits until a thread is held there, or an outcome was taken away.
+    pub fn is_held(&self, index: usize, point: &str) -> Result<(), String> {
+        let seat = &self.seats[index];
+        let says = format!("held at {point}");
+        let is_there = |line: &String| line.eq_ignore_ascii_case(&says);
+        let deadline = Instant::now() + LONG;
+        while !seat.process.journal(|j| j.strange.iter().any(is_there)) {
+            if Instant::now() > deadline {
+                return Err(format!("{}: not held at {point} within {LONG:?}", seat.name));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Nothing has come to that point yet.
+    pub fn is_armed(&self, index: usize, point: &str) -> bool {
+        self.world.hold(&self.seats[index].name).join(point).exists()
+    }
+
+    pub fn release(&self, index: usize, point: &str) {
+        // Not there: nothing was held.
+        drop(std::fs::remove_file(self.world.hold(&self.seats[index].name).join(point)));
+    }
+
+    /// Waits until an instance is given tasks after this moment.
+    pub fn given(&self, index: usize, after: Instant) -> Result<(), String> {
+        let seat = &self.seats[index];
+        let is_it =
+            |line: &Line| line.message == "assigned" && line.number("tasks").unwrap_or(0) > 0 && line.at > after;
+        match seat.process.wait_line(LONG, is_it) {
+            Some(_) => Ok(()),
+            None => Err(format!("{}: given no task within {LONG:?}", seat.name)),
+        }
     }
 
     /// Begins all transactional ids of this instance.
@@ -94,7 +158,8 @@ impl<'w> App<'w> {
     /// Starts again what has ended.
     pub fn keep_running(&mut self, report: &mut Report) -> Result<(), String> {
         for index in 0..self.seats.len() {
-            if self.halted.is_some() || self.seats[index].process.ended().is_none() {
+            let seat = &mut self.seats[index];
+            if self.halted.is_some() || seat.is_gone || seat.process.ended().is_none() {
                 continue;
             }
             let cause = last_words(&self.seats[index].process);
@@ -200,6 +265,17 @@ impl<'w> App<'w> {
         self.halted = Some(cause);
     }
 
+    /// The process of this instance has refused to run, with these words, as it should have: no violation.
+    pub fn halts_rightly(&mut self, index: usize, words: &str, report: &mut Report) -> Result<(), String> {
+        self.leave(index, libc::SIGTERM)?;
+        let cause = last_words(&self.seats[index].process);
+        if !cause.contains(words) {
+            return Err(format!("it ended otherwise: {cause}"));
+        }
+        self.halt(format!("as it must: {cause}"), report);
+        Ok(())
+    }
+
     /// Without commits after a stray this application is over.
     pub fn must_go_on(&mut self, goes_on: bool, after: &str, report: &mut Report) {
         if !goes_on && self.halted.is_none() {
@@ -241,8 +317,10 @@ impl<'w> App<'w> {
                 // In order it may not end any more.
                 process.kill();
             }
-            process.terminate();
-            if process.wait(LONG).is_none() {
+            if !self.seats[index].is_gone {
+                self.seats[index].process.terminate();
+            }
+            if self.seats[index].process.wait(LONG).is_none() {
                 return Err(format!("{}: not gone {LONG:?} after SIGTERM", self.seats[index].name));
             }
             self.count_recycled(index, report);

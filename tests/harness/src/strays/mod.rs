@@ -6,6 +6,7 @@
 mod abort;
 mod app;
 mod check;
+pub mod controls;
 mod moved;
 mod proofs;
 mod report;
@@ -18,7 +19,7 @@ pub use app::App;
 pub use moved::{Stopped, moved};
 pub use proofs::{Verification, cuts_recycle, healthy, late_produce, refused_by_run};
 pub use report::Report;
-pub use schedule::{Kill, Schedule, commits, kinds};
+pub use schedule::{Kill, Schedule, commits, dangerous, kinds};
 pub use world::{Program, World};
 
 /// Strays of one application; then it is compared with its input.

@@ -67,6 +67,14 @@ pub fn commits(n: usize, seed: u64) -> Vec<Schedule> {
     all
 }
 
+/// Of the sweep, what is most dangerous: given back when all data of the next transaction is there and none of its
+/// offsets, and that transaction's own commit then never arrives.
+pub fn dangerous(n: usize) -> Vec<Schedule> {
+    let is_it =
+        |schedule: &Schedule| schedule.kill == Kill::AtNextCommit && schedule.name.contains("before AddOffsetsToTxn 1");
+    commits(2_000, 3).into_iter().filter(is_it).take(n).collect()
+}
+
 fn commit((moment, release): (&str, Moment), kind: Kind, m: u64, rng: &mut Rng) -> Schedule {
     // The retry is an EndTxn as well: the next transaction's is the second.
     let is_next =

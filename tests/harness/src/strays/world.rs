@@ -51,11 +51,27 @@ pub struct Place {
     pub running: String,
 }
 
+impl Place {
+    pub fn changelog(&self) -> String {
+        format!("{}-counted-{}-changelog", self.name, self.counted)
+    }
+}
+
 impl World {
     /// `broker`: properties `name=value`. `keep`: a directory for logs and states that stays, else a temporary one.
     pub fn start(program: Program, broker: &[&str], keep: Option<PathBuf>) -> Result<World, String> {
-        let bound = Proxy::bind(1).map_err(|e| format!("the proxy's port: {e}"))?;
-        let cluster = Cluster::start(1, &bound.ports(), broker);
+        World::start_nodes(1, program, broker, keep)
+    }
+
+    /// The same with so many brokers (1 or 3), each behind a port of the proxy.
+    pub fn start_nodes(
+        nodes: usize,
+        program: Program,
+        broker: &[&str],
+        keep: Option<PathBuf>,
+    ) -> Result<World, String> {
+        let bound = Proxy::bind(nodes).map_err(|e| format!("the proxy's port: {e}"))?;
+        let cluster = Cluster::start(nodes, &bound.ports(), broker);
         let proxy = bound.upstream(&cluster.upstreams);
         let (scratch, own) = match keep {
             Some(kept) => (kept, None),
@@ -80,14 +96,19 @@ impl World {
         for topic in [&place.plain, &place.counted] {
             self.broker.create_topic(topic, PARTITIONS, 1)?;
         }
-        run(&self.program.path, &["topics", "create", &place.file.display().to_string()], &[])?;
-        self.wait_topics(&place)?;
+        self.make_topics(&place)?;
         Ok(place)
+    }
+
+    /// Those that are missing.
+    pub(super) fn make_topics(&self, place: &Place) -> Result<(), String> {
+        run(&self.program.path, &["topics", "create", &place.file.display().to_string()], &[])?;
+        self.wait_topics(place)
     }
 
     /// Created is not yet known: a busy broker says for a while that such a topic is missing, and `run` ends then.
     fn wait_topics(&self, place: &Place) -> Result<(), String> {
-        let changelog = format!("{}-counted-{}-changelog", place.name, place.counted);
+        let changelog = place.changelog();
         let dead = format!("{}-dead", place.name);
         let deadline = Instant::now() + Duration::from_secs(20);
         for topic in [&place.plain, &place.counted, &place.copies, &place.running, &changelog, &dead] {
@@ -136,10 +157,21 @@ dead_letters: {{ topic: {name}-dead }}
     pub(super) fn process(&self, place: &Place, instance: &str) -> Result<Process, String> {
         let (file, state) = (place.file.display().to_string(), self.state(instance));
         let args = ["run", &file, "--instance", instance, "--state", &state];
-        let env = self.program.control.iter().map(|names| ("TIDEMILL_CONTROL".to_owned(), names.clone())).collect();
+        let mut env = Vec::new();
+        if let Some(names) = &self.program.control {
+            let folder = self.hold(instance);
+            std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+            env.push(("TIDEMILL_CONTROL".to_owned(), names.clone()));
+            env.push(("TIDEMILL_HOLD".to_owned(), folder.display().to_string()));
+        }
         let log = self.scratch.join(format!("{}-{instance}.log", place.name));
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         Process::start(&Start { program: self.program.path.clone(), args, env, log })
+    }
+
+    /// Where files hold threads of an instance; see `src/stop_points.rs`.
+    pub(super) fn hold(&self, instance: &str) -> PathBuf {
+        self.scratch.join(format!("hold-{instance}"))
     }
 
     /// `state dump` of an instance's directory.

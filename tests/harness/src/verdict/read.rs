@@ -78,6 +78,29 @@ impl Broker {
         }
     }
 
+    /// The broker that leads each partition, by its id.
+    pub fn leaders(&self, topic: &str) -> Result<BTreeMap<i32, i32>, String> {
+        let metadata = self.consumer("read_committed", "harness")?.fetch_metadata(Some(topic), PATIENCE);
+        let metadata = metadata.map_err(|e| format!("{topic}: {e}"))?;
+        let topics = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(topics.map(|partition| (partition.id(), partition.leader())).collect())
+    }
+
+    /// Returns once the topic is gone.
+    pub fn delete_topic(&self, name: &str) -> Result<(), String> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.config("read_committed", "harness").create().map_err(|e| format!("{name}: {e}"))?;
+        let deleted = futures_executor::block_on(admin.delete_topics(&[name], &AdminOptions::new()));
+        deleted.map_err(|e| format!("{name}: {e}"))?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.partitions(name).is_ok() {
+            if Instant::now() > deadline {
+                return Err(format!("{name}: still there {PATIENCE:?} after it was deleted"));
+            }
+        }
+        Ok(())
+    }
+
     /// Each partition's end: the last stable offset where `is_committed`, else behind the last record.
     pub fn ends(&self, topic: &str, is_committed: bool) -> Result<BTreeMap<i32, i64>, String> {
         let consumer = self.consumer(if is_committed { "read_committed" } else { "read_uncommitted" }, "harness")?;

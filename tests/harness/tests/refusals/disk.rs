@@ -3,9 +3,11 @@
 
 use super::app::{App, ended};
 use super::world::World;
+use std::ffi::CString;
 use std::fs;
-use std::path::Path;
-use std::time::Duration;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A limit on the size of files stands for a disk that is full: the write fails in the same place.
 pub fn full(world: &World) {
@@ -27,6 +29,70 @@ fn limit_files(pid: u32, bytes: u64) {
     // SAFETY: a plain system call; the limit lives through it.
     let set = unsafe { libc::prlimit(pid as i32, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut()) };
     assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A file system mounted over a directory for as long as this lives.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path) -> io::Result<Disk> {
+        fs::create_dir_all(at)?;
+        let place = CString::new(at.to_str().expect("a temporary directory's name is text"))?;
+        let size = c"size=16m";
+        // SAFETY: a plain system call; all strings live through it.
+        let done =
+            unsafe { libc::mount(c"tmpfs".as_ptr(), place.as_ptr(), c"tmpfs".as_ptr(), 0, size.as_ptr().cast()) };
+        if done == 0 { Ok(Disk(at.to_owned())) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// To the last byte.
+    fn fill(&self) {
+        let mut ballast = fs::File::create(self.0.join("ballast")).unwrap();
+        for size in [64 << 10, 4 << 10, 1] {
+            while ballast.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let place = CString::new(self.0.to_str().expect("mounted here")).expect("mounted here");
+        // SAFETY: a plain system call; the string lives through it.
+        unsafe { libc::umount2(place.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+/// A file system that is really full, met at work. Wants the right to mount one.
+pub fn out_of_space(world: &World) {
+    let app = App::ready(world, "space", 20);
+    let disk = match Disk::mount(&app.dir.join("state")) {
+        Ok(disk) => disk,
+        Err(error) => {
+            // Not by a macro: those are captured while a test passes.
+            let text = format!("NOT RUN: a state directory without space: no tmpfs can be mounted here: {error}\n");
+            return io::stderr().write_all(text.as_bytes()).unwrap();
+        }
+    };
+    let folder = app.folder().display().to_string();
+    let says = ["no room for store", &*folder, "No space left on device", "free space on its file system"];
+    let mut process = app.start();
+    app.settled();
+    disk.fill();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // What fits into a page that a file has already is still written.
+    while process.ended().is_none() {
+        assert!(Instant::now() < deadline, "it runs on without space");
+        app.feed(200);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(ended(&mut process, 1, &says).causes.len(), 1);
+    disk.free();
+    app.feed(20);
+    app.run_through();
 }
 
 pub fn held_newer_and_unusable(world: &World) {

@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     ("a broker that does not verify", brokers::one_that_does_not_verify),
     ("passwords", brokers::passwords),
     ("full disk", disk::full),
+    ("no space", disk::out_of_space),
     ("second signal, budget", ending::a_drain_that_cannot_end),
     ("signals", ending::signals_drain),
     ("state beside a process", ending::state_is_read_beside_a_process),
