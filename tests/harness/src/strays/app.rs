@@ -144,6 +144,12 @@ impl<'w> App<'w> {
         }
     }
 
+    /// The beginnings of the transactional ids of all instances that are meant to run.
+    pub fn living(&self) -> Vec<String> {
+        let ids = (0..self.seats.len()).filter(|at| !self.seats[*at].is_gone);
+        ids.map(|at| self.transactional_id(at)).collect()
+    }
+
     /// Begins all transactional ids of this instance.
     pub fn transactional_id(&self, index: usize) -> String {
         format!("{}-{}-", self.place.name, self.seats[index].name)
@@ -308,9 +314,7 @@ impl<'w> App<'w> {
             })
         };
         let is_done = self.wait(3 * LONG, report, is_at_end)?;
-        if !is_done && self.halted.is_none() {
-            return Err(format!("{}: its input was not worked off within {:?}", self.place.name, 3 * LONG));
-        }
+        self.must_go_on(is_done, "the end of its input", report);
         for index in 0..self.seats.len() {
             let process = &mut self.seats[index].process;
             if self.halted.is_some() {

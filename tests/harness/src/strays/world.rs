@@ -188,6 +188,13 @@ dead_letters: {{ topic: {name}-dead }}
         })
     }
 
+    /// How often producers whose ids begin so have committed after this request.
+    pub(super) fn commits_of(&self, txn: &str, after: u64) -> usize {
+        let events = self.proxy.events_after(after);
+        let is_theirs = |event: &&Event| event.txn.as_ref().is_some_and(|id| id.starts_with(txn));
+        events.iter().filter(is_theirs).filter(|event| is_commit(event)).count()
+    }
+
     pub(super) fn last_seq(&self) -> u64 {
         let mut last = 0;
         self.proxy.wait(Duration::ZERO, |events| {

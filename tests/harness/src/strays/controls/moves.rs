@@ -14,10 +14,13 @@ const SLICE: Duration = Duration::from_millis(50);
 /// For what a held thread, once released, does at once.
 const A_WHILE: Duration = Duration::from_millis(1_500);
 
-/// Commits must come again, or this application stands still.
+/// Every instance must commit again, or this application stands still.
 pub fn go_on(app: &mut App<'_>, after: &str, report: &mut Report) -> Result<(), String> {
     let from = app.world.last_seq();
-    let goes_on = app.wait(LONG, report, |world| world.wait_commits(from, 6, SLICE))?;
+    let living = app.living();
+    let all_commit =
+        |world: &World| world.wait_commits(from, 6, SLICE) && living.iter().all(|txn| world.commits_of(txn, from) >= 3);
+    let goes_on = app.wait(LONG, report, all_commit)?;
     app.must_go_on(goes_on, after, report);
     Ok(())
 }
