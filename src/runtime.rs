@@ -36,7 +36,7 @@ pub struct Options {
 /// # Errors
 /// What is not fit: a broker, a topic, a right, the data directory.
 pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
-    let Loaded { topology, settings } = loaded;
+    let Loaded { topology, settings, .. } = loaded;
     let running = hear_signals(settings.shutdown)?;
     let protections = Protections::from_env();
     let state = options.state.unwrap_or_else(|| settings.state.clone());

@@ -4,9 +4,11 @@
 //! Invariant: 0 done, 1 failed, 2 usage, 78 configuration; results on standard output, everything else on standard error.
 
 mod check;
+mod plan;
 mod run;
 mod simulate;
 mod state;
+mod test;
 mod topics;
 
 use crate::kafka::{Connection, Fault, librdkafka_version};
@@ -43,6 +45,10 @@ enum Command {
     Run(run::Args),
     /// Read a topology, say what it does, and what is wrong with it.
     Check(check::Args),
+    /// Show the graph that a topology compiles to.
+    Plan(plan::Args),
+    /// Run the tests that a topology holds, without Kafka.
+    Test(test::Args),
     /// The topics that a topology needs: print, create, check.
     #[command(subcommand)]
     Topics(topics::Command),
@@ -82,6 +88,8 @@ pub fn main() -> ExitCode {
     let done = match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args, cli.output),
+        Command::Plan(args) => plan::run(&args, cli.output),
+        Command::Test(args) => test::run(&args, cli.output),
         Command::Topics(command) => topics::run(&command, cli.output),
         Command::State(command) => state::run(&command, cli.output),
         Command::Simulate(command) => simulate::run(&command, cli.output),

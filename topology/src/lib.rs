@@ -4,6 +4,7 @@
 //! drives it (the actors, the tester, the simulation, a benchmark) decides when, and what becomes of them.
 //! Invariant: operators are pure; wall time reaches them only as the arrival time of a batch.
 
+pub mod cases;
 pub mod checkpoint;
 mod dead_letters;
 pub mod decimal;
@@ -16,6 +17,7 @@ pub mod graph;
 pub mod headers;
 mod inspect;
 mod operators;
+mod plan;
 pub mod record;
 pub mod sealed;
 pub mod task;
@@ -30,4 +32,5 @@ pub use record::{Batch, Headers, Record};
 pub use sealed::{OutRecord, Outputs, Sealed, TaskId};
 pub use task::{Task, TaskError, TaskSetup};
 pub use tester::Tester;
+pub use yaml::builder;
 pub use yaml::{ConfigError, Loaded, Settings, load, parse};

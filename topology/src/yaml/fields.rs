@@ -20,7 +20,12 @@ impl Mistakes {
     pub fn lines(mut self, name: &str) -> Vec<String> {
         self.0.sort();
         self.0.dedup();
-        self.0.iter().map(|(at, text)| format!("{name}:{}:{}: {text}", at.line, at.column)).collect()
+        let line = |(at, text): &(At, String)| match at.line {
+            // What was built in Rust has no place.
+            0 => format!("{name}: {text}"),
+            _ => format!("{name}:{}:{}: {text}", at.line, at.column),
+        };
+        self.0.iter().map(line).collect()
     }
 }
 

@@ -4,6 +4,8 @@
 //! Invariant: what comes out is whole and valid, or there is one line for each mistake, with its place.
 
 mod build;
+pub mod builder;
+mod cases;
 mod environment;
 mod fields;
 mod keys;
@@ -20,6 +22,7 @@ mod tree;
 pub use scalars::duration;
 pub use settings::Settings;
 
+use crate::cases::Case;
 use crate::graph::{DeadLetters, Topology};
 use fields::{Fields, Mistakes};
 use std::path::Path;
@@ -31,6 +34,8 @@ use std::time::Duration;
 pub struct Loaded {
     pub topology: Arc<Topology>,
     pub settings: Settings,
+    /// What its section `tests` says must come of what.
+    pub cases: Vec<Case>,
 }
 
 /// What is wrong with a file, one line a mistake: `FILE:LINE:COLUMN: what; what to do`.
@@ -73,37 +78,48 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 pub fn parse(text: &str, name: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
     let mut mistakes = Mistakes::default();
     let text = environment::substitute(text, env, &mut mistakes);
-    let loaded = match mistakes.is_empty() {
-        true => read(&text, &mut mistakes),
-        false => None,
+    let root = mistakes.is_empty().then(|| tree::parse(&text));
+    let loaded = match root {
+        Some(Ok(root)) => read(&root, &text, &mut mistakes),
+        Some(Err((at, message))) => {
+            mistakes.add(at, message);
+            None
+        }
+        None => None,
     };
+    whole(loaded, mistakes, name)
+}
+
+/// As [`parse`], of what a builder wrote.
+fn parse_tree(root: tree::Node, name: &str) -> Result<Loaded, ConfigError> {
+    let mut mistakes = Mistakes::default();
+    let loaded = read(&root, "", &mut mistakes);
+    whole(loaded, mistakes, name)
+}
+
+fn whole(loaded: Option<Loaded>, mistakes: Mistakes, name: &str) -> Result<Loaded, ConfigError> {
     match loaded {
         Some(loaded) if mistakes.is_empty() => Ok(loaded),
         _ => Err(ConfigError { lines: mistakes.lines(name) }),
     }
 }
 
-fn read(text: &str, mistakes: &mut Mistakes) -> Option<Loaded> {
-    let root = match tree::parse(text) {
-        Ok(root) => root,
-        Err((at, message)) => {
-            mistakes.add(at, message);
-            return None;
-        }
-    };
-    let mut top = Fields::of(&root, "the topology", mistakes)?;
+fn read(root: &tree::Node, text: &str, mistakes: &mut Mistakes) -> Option<Loaded> {
+    let mut top = Fields::of(root, "the topology", mistakes)?;
     let settings = settings::read(&mut top, mistakes);
     let sources = sources::read(top.need("sources", mistakes), settings.max_record, mistakes);
     let steps = steps::read(top.get("steps"), mistakes);
     let outputs = outputs::read(top.need("outputs", mistakes), mistakes);
     let dead_letters = dead_letters(&settings.app, &mut top, mistakes);
+    let tests = top.get("tests");
     top.done(mistakes);
     if !mistakes.is_empty() {
         return None;
     }
     let draft = build::Draft { app: settings.app.clone(), sources, steps, outputs, dead_letters };
     let topology = Arc::new(draft.build(mistakes)?);
-    Some(Loaded { topology, settings })
+    let cases = cases::read(tests, text, &topology, mistakes);
+    Some(Loaded { topology, settings, cases })
 }
 
 fn dead_letters(app: &str, top: &mut Fields<'_>, mistakes: &mut Mistakes) -> DeadLetters {

@@ -68,7 +68,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "count()",
         "cuont()",
-        "t.yaml:14:21: aggregate 'n' of step 'hourly' is 'cuont()'; known are count(), sum(x), min(x) and max(x); did you mean 'count'?",
+        "t.yaml:14:21: aggregate 'n' of step 'hourly' is 'cuont()'; known are count(), count_distinct(x), sum(x), avg(x), min(x) and max(x); did you mean 'count'?",
     ),
     (
         "sum(amount)",
@@ -115,8 +115,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "group_by: record.key",
-        "group_by: user",
-        "t.yaml:12:15: 'group_by' in step 'hourly' is 'user'; only record.key can be grouped by, so key the topic by it",
+        "group_by: []",
+        "t.yaml:12:15: 'group_by' in step 'hourly' names nothing; write record.key, or a list of fields",
     ),
     (
         "kafka: {",
