@@ -59,12 +59,16 @@ pub fn lost_while_recovering(world: &World, report: &mut Report) -> Result<(), S
     // Recovered, and committed to.
     std::thread::sleep(Duration::from_millis(1_500));
     commits(world, 8)?;
+    // A second look must not find that the offset has moved once more.
+    app.hold(0, "sealed")?;
+    app.is_held(0, "sealed")?;
     world.proxy.remove(rule);
     let is_over = |_: &World| {
         std::thread::sleep(SLICE);
         false
     };
     app.wait(Duration::from_secs(4), report, is_over)?;
+    app.release(0, "sealed");
     app.release(1, "assigned");
     go_on(&mut app, "a task lost while it recovered", report)?;
     app.finish(report)
