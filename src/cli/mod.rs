@@ -5,6 +5,7 @@
 
 mod check;
 mod plan;
+mod reset;
 mod run;
 mod simulate;
 mod state;
@@ -52,6 +53,8 @@ enum Command {
     /// The topics that a topology needs: print, create, check.
     #[command(subcommand)]
     Topics(topics::Command),
+    /// Work the sources again from another place, with empty state.
+    Reset(reset::Args),
     /// Look into the stores of a state directory: check, dump.
     #[command(subcommand)]
     State(state::Command),
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args, cli.output),
         Command::Test(args) => test::run(&args, cli.output),
         Command::Topics(command) => topics::run(&command, cli.output),
+        Command::Reset(args) => reset::run(&args, cli.output),
         Command::State(command) => state::run(&command, cli.output),
         Command::Simulate(command) => simulate::run(&command, cli.output),
     };

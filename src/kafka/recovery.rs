@@ -7,6 +7,7 @@
 use super::client::Connection;
 use super::errors::{Fault, is_configuration};
 use super::readers::Readers;
+use super::reset::offset_at;
 use super::restore;
 use crate::exactly_once::{Action, Answer, Facts, Protections, Ready, Recovery};
 use crate::state_dir;
@@ -204,7 +205,20 @@ impl Log {
             )));
         }
         let (first, end) = self.ends(&self.raw, &task.topic, task.partition)?;
-        Ok(Answer::Offset(Some(if start == Start::Latest { end } else { first })))
+        Ok(Answer::Offset(Some(match start {
+            Start::Latest => end,
+            Start::At(time) => self.offset_at(task, time)?.unwrap_or(end),
+            Start::Earliest | Start::Committed => first,
+        })))
+    }
+
+    fn offset_at(&self, task: &TaskId, time: i64) -> Result<Option<i64>, Fault> {
+        loop {
+            match offset_at(&self.raw, (&task.topic, task.partition), time) {
+                Ok(offset) => return Ok(offset),
+                Err(e) => self.again(&e, &format!("the offset of {task} at its start time"))?,
+            }
+        }
     }
 
     /// A broker that is away comes back; a missing right does not.

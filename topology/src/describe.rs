@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of Kafka. Invariant: every topic that will be read or written is named.
 
+use crate::event_time;
 use crate::graph::{Stage, Start, Topology};
 use crate::operators::Node;
 use crate::windows::{Emit, Group, Hop, KeyForm, RowOutput, Target, ValueForm};
@@ -40,9 +41,10 @@ impl Topology {
 impl Stage {
     fn describe(&self, out: &mut String) {
         let start = match self.start {
-            Start::Earliest => "earliest",
-            Start::Latest => "latest",
-            Start::Committed => "committed offsets",
+            Start::Earliest => "earliest".to_owned(),
+            Start::Latest => "latest".to_owned(),
+            Start::At(time) => event_time::text(time),
+            Start::Committed => "committed offsets".to_owned(),
         };
         line(out, 0, &format!("stage {} reads {} from {start}", self.name, self.topic));
         let Some(reading) = self.reading() else {

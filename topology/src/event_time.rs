@@ -47,6 +47,11 @@ pub(crate) fn write(ms: i64, out: &mut Vec<u8>) {
     .expect("memory takes every byte");
 }
 
+/// Of RFC 3339 text with an offset, in ms since 1970.
+pub fn parse_text(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(floor_ms)
+}
+
 /// A time as RFC 3339, in UTC.
 pub(crate) fn text(ms: i64) -> String {
     let mut out = Vec::new();

@@ -83,6 +83,8 @@ pub(crate) struct Reading {
 pub enum Start {
     Earliest,
     Latest,
+    /// With the first record of this timestamp or later, ms since 1970.
+    At(i64),
     /// At the offsets that the group has committed; an error if it has none.
     Committed,
 }

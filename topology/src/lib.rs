@@ -27,6 +27,7 @@ mod windows;
 pub mod yaml;
 
 pub use checkpoint::{Checkpoint, Counts, Position, StateEntry};
+pub use event_time::parse_text as parse_time;
 pub use graph::{DeadLetters, OutputTopic, Stage, Start, Topology};
 pub use record::{Batch, Headers, Record};
 pub use sealed::{OutRecord, Outputs, Sealed, TaskId};

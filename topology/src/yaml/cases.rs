@@ -59,8 +59,7 @@ fn list<'n>(node: &'n Node, key: &str, mistakes: &mut Mistakes) -> Option<&'n [N
 }
 
 fn time(text: &str) -> Result<i64, String> {
-    let read = text.parse::<jiff::Timestamp>().map(|t| t.as_millisecond()).ok();
-    let read = read.or_else(|| text.parse().ok());
+    let read = crate::event_time::parse_text(text).or_else(|| text.parse().ok());
     read.ok_or_else(|| format!("is '{text}'; write a time as 2026-01-01T10:00:00Z, or ms since 1970"))
 }
 

@@ -84,6 +84,8 @@ fn start(text: &str) -> Result<Start, String> {
         "earliest" => Ok(Start::Earliest),
         "latest" => Ok(Start::Latest),
         "committed" => Ok(Start::Committed),
-        _ => Err(format!("is '{text}'; write earliest, latest or committed")),
+        text => crate::event_time::parse_text(text).map(Start::At).ok_or_else(|| {
+            format!("is '{text}'; write earliest, latest, committed, or a time as 2026-01-01T10:00:00Z")
+        }),
     }
 }
