@@ -20,6 +20,8 @@ pub(super) const VERSION: u8 = 1;
 /// Bytes in front of an entry's key.
 pub(super) const FROM: usize = 8;
 
+/// What a window has to say: groups by their key, last one first.
+type Rows = Vec<(Vec<u8>, Cell)>;
 type Ids = HashSet<u64, foldhash::fast::RandomState>;
 
 /// How far windows have been said.
@@ -35,7 +37,7 @@ pub(super) struct Progress {
 pub(super) struct Hopping {
     pub progress: Table<Progress>,
     /// The window that is being said, and what is left of it, last one first.
-    saying: Option<(i64, Vec<(Vec<u8>, Cell)>)>,
+    saying: Option<(i64, Rows)>,
 }
 
 /// The first window that a record counts in, in front of its key.
@@ -132,7 +134,7 @@ impl GroupState {
     }
 
     /// What a window has to say, last group first.
-    fn put_together(&mut self, said: &Said<'_>, start: i64, window: Window) -> Result<Vec<(Vec<u8>, Cell)>, Mute> {
+    fn put_together(&mut self, said: &Said<'_>, start: i64, window: Window) -> Result<Rows, Mute> {
         let group = said.group;
         let slots: Vec<usize> = group.distinct().map(|(slot, _)| slot).collect();
         let mut groups: BTreeMap<Vec<u8>, Whole> = BTreeMap::new();

@@ -23,7 +23,7 @@ pub(super) fn read(node: &Node, place: &str, mistakes: &mut Mistakes) -> Option<
         What::List(items) => items.iter().map(|item| field(item, None, &what, mistakes)).collect(),
         _ => {
             let all = named(Some(node), &what, mistakes);
-            all.into_iter().map(|(key, node)| field(node, Some(&key.name), &what, mistakes)).collect()
+            all.iter().map(|(key, node)| field(node, Some(&key.name), &what, mistakes)).collect()
         }
     };
     let fields = fields.into_iter().collect::<Option<Vec<_>>>()?;
