@@ -9,6 +9,7 @@ pub mod exactly_once;
 pub mod kafka;
 pub mod runtime;
 pub mod simulate;
+pub mod sinks;
 pub mod state_dir;
 
 mod clock;

@@ -14,12 +14,14 @@ pub struct Parts {
     pub rocks: usize,
     /// Typed values of all tasks together.
     pub cache: usize,
+    /// Fetched records of all sinks together.
+    pub sinks: u64,
 }
 
 /// The parts of `memory` bytes, or of what this machine gives.
 pub fn split(memory: Option<u64>) -> Parts {
     let whole = memory.unwrap_or_else(given);
-    Parts { fetch: whole / 8, rocks: (whole / 4) as usize, cache: (whole / 4) as usize }
+    Parts { fetch: whole / 8, rocks: (whole / 4) as usize, cache: (whole / 4) as usize, sinks: whole / 32 }
 }
 
 fn given() -> u64 {
@@ -46,6 +48,6 @@ mod tests {
     #[test]
     fn the_parts_leave_room() {
         let p = split(Some(1 << 30));
-        assert!(p.fetch + p.rocks as u64 + p.cache as u64 <= (1 << 30) * 2 / 3);
+        assert!(p.fetch + p.rocks as u64 + p.cache as u64 + p.sinks <= (1 << 30) * 2 / 3);
     }
 }

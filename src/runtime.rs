@@ -8,6 +8,7 @@ use crate::exactly_once::Protections;
 use crate::kafka::{
     Connection, Event, Fault, Log, Purge, Reader, Snapshots, Topics, delete_retention_ms, refuse_unfit,
 };
+use crate::sinks::Sinks;
 use crate::state_dir::StateDir;
 use crate::watchdog::Watchdog;
 use crate::{memory, process};
@@ -36,7 +37,7 @@ pub struct Options {
 /// # Errors
 /// What is not fit: a broker, a topic, a right, the data directory.
 pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
-    let Loaded { topology, settings, .. } = loaded;
+    let Loaded { topology, settings, sinks, .. } = loaded;
     let running = hear_signals(settings.shutdown)?;
     let protections = Protections::from_env();
     let state = options.state.unwrap_or_else(|| settings.state.clone());
@@ -54,7 +55,9 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let late = move |lane, step| process::exit(&too_long(lane, step, limit), false);
     let log = Arc::new(Log::open(&connection, protections)?);
     let between = topology.repartitions.iter().map(|r| r.topic.to_string()).collect();
+    let sinks = Sinks::start(&sinks, &connection, (&topology, &settings), memory.sinks)?;
     let plan = Plan {
+        sinks,
         stages: topology.stages.clone(),
         delete_retention_ms: retentions(&connection, &topology)?,
         partitions,

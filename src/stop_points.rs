@@ -1,6 +1,6 @@
 //! Places where a test may stop this process or hold one of its threads, and where it may take an answer away.
 //!
-//! Called by `kafka/` and `actors/`. In a build without the feature `controls` it is nothing.
+//! Called by `kafka/`, `actors/` and `sinks/`. In a build without the feature `controls` it is nothing.
 //! Invariant: a stop point changes nothing but whether and when a thread goes on; only [`is_unknown`] takes anything away.
 
 /// The places. A step's name stands for its end.
@@ -23,6 +23,10 @@ pub enum Point {
     Unsent,
     /// COMMIT was answered, and its outcome unknown all the same.
     Unheard,
+    /// A sink's rows and offset are written and not committed.
+    SinkRows,
+    /// They are committed.
+    SinkCommit,
 }
 
 /// The place is reached.

@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str], &str)] = &[
     ("rdkafka_sys", &["src/kafka/native.rs"], "all calls without a safe form stand in one file"),
     ("actix", &["src/actors/", "src/runtime.rs"], "the engine and the protocol run without actors"),
     ("rocksdb", &["state/src/rocks.rs"], "a store is a trait; one file knows the library"),
+    ("tokio_postgres", &["src/sinks/"], "one folder knows the databases that results go to"),
     ("bincode", &["state/src/codec.rs"], "3.0.0 is a tombstone: the way out must be one file"),
     ("prometheus", &["observability/"], "handles are typed and stand in one room"),
     ("opentelemetry", &["observability/"], "as prometheus"),

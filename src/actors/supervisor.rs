@@ -11,6 +11,7 @@ use super::messages::{Adopt, Drain, Drained, Heard, LetGo, Lost, Release, Stop, 
 use super::partition::fault;
 use crate::exactly_once::{Facts, Protections, Ready, Why};
 use crate::kafka::{Connection, Event, Fault, Log, Place, Purge, ReaderHandle, Recovered, Snapshots};
+use crate::sinks::Sinks;
 use crate::watchdog::Watchdog;
 use crate::{clock, process};
 use actix::prelude::*;
@@ -45,6 +46,7 @@ pub struct Plan {
     pub log: Arc<Log>,
     pub ends: Ends,
     pub purge: Arc<Purge>,
+    pub sinks: Sinks,
 }
 
 impl Plan {
@@ -248,6 +250,7 @@ impl Supervisor {
     }
 
     fn leave(&self) {
+        self.plan.sinks.finish();
         let t = self.totals;
         let Totals { committed, aborted, unknown, recycled } = t;
         tracing::info!(committed, aborted, unknown, recycled, "stopped");
@@ -419,6 +422,7 @@ impl Handler<Stop> for Supervisor {
         }
         tracing::info!(signal, "stopping");
         self.stopping = true;
+        self.plan.sinks.stop();
         self.reader.quiet();
         if self.lanes.is_empty() {
             self.reader.close();

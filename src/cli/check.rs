@@ -1,4 +1,4 @@
-//! `tidemill check FILE`: says what a topology does and what is wrong with it; `--live` also asks the brokers.
+//! `tidemill check FILE`: says what a topology does and what is wrong with it; `--live` also asks brokers and databases.
 //!
 //! Called by `cli`. Changes nothing anywhere.
 //! Invariant: what `run` would refuse at start, this refuses too.
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub struct Args {
     /// The topology, as YAML.
     file: PathBuf,
-    /// Also ask the brokers: are they fit, are the topics as they should be?
+    /// Also ask the brokers and the sinks' databases: are they fit, are topics and tables as they should be?
     #[arg(long)]
     live: bool,
 }
@@ -26,10 +26,14 @@ pub fn run(args: &Args, output: Output) -> Result<(), Fault> {
             let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
             return Err(Fault::configuration(all.join("\n")));
         }
+        crate::sinks::check(&loaded.sinks, &loaded.settings.app)?;
     }
     let stages: Vec<&str> = loaded.topology.stages.iter().map(|s| &*s.name).collect();
     match output {
-        Output::Table => print!("{}", loaded.topology.describe()),
+        Output::Table => {
+            print!("{}", loaded.topology.describe());
+            loaded.sinks.iter().for_each(|sink| println!("{}", sink.describe(&loaded.settings.app)));
+        }
         Output::Json => println!("{}", serde_json::json!({ "app": loaded.settings.app, "stages": stages, "ok": true })),
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! Invariant: 0 done, 1 failed, 2 usage, 78 configuration; results on standard output, everything else on standard error.
 
 mod check;
+mod migrate;
 mod plan;
 mod reset;
 mod run;
@@ -55,6 +56,8 @@ enum Command {
     Topics(topics::Command),
     /// Work the sources again from another place, with empty state.
     Reset(reset::Args),
+    /// Make the tables that a topology's sinks need and their databases lack.
+    Migrate(migrate::Args),
     /// Look into the stores of a state directory: check, dump.
     #[command(subcommand)]
     State(state::Command),
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args, cli.output),
         Command::Topics(command) => topics::run(&command, cli.output),
         Command::Reset(args) => reset::run(&args, cli.output),
+        Command::Migrate(args) => migrate::run(&args, cli.output),
         Command::State(command) => state::run(&command, cli.output),
         Command::Simulate(command) => simulate::run(&command, cli.output),
     };

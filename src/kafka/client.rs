@@ -106,6 +106,11 @@ impl Connection {
         Ok(Connection { brokers, group, app, instance, properties, fetch_bytes: 16 << 20 })
     }
 
+    /// The same cluster for a sink: a group of its own, so its pace is nobody else's.
+    pub fn for_sink(&self, group: &str, fetch_bytes: u64) -> Connection {
+        Connection { group: group.to_owned(), fetch_bytes, ..self.clone() }
+    }
+
     pub fn transactional_id(&self, lane: usize) -> String {
         format!("{}-{}-{lane}", self.app, self.instance)
     }
@@ -162,6 +167,14 @@ impl Connection {
         c.set("partitioner", "murmur2_random");
         // The missing topic is reported, not made with a broker's defaults.
         c.set("allow.auto.create.topics", "false");
+        c
+    }
+
+    /// Dead letters of sinks: given up after a time, so that the sink hears of it.
+    pub(super) fn letters(&self) -> ClientConfig {
+        let mut c = self.plain_producer();
+        c.remove("transaction.timeout.ms");
+        default(&mut c, "delivery.timeout.ms", "20000");
         c
     }
 

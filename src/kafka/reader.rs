@@ -11,7 +11,7 @@ use super::snapshots::Snapshots;
 use crate::clock;
 use crate::exactly_once::{Assignment, Member, Membership, Protections};
 use crate::stop_points::{self, Point};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -52,6 +52,8 @@ pub enum Event {
 
 enum Command {
     Start(Start),
+    /// Tell the group how far the task's partition is done: of use to lag tools alone.
+    Done(TaskId, i64),
     /// Stop reading; keep serving the group.
     Quiet,
     Close,
@@ -64,6 +66,11 @@ pub struct ReaderHandle(Sender<Command>);
 impl ReaderHandle {
     pub fn start(&self, start: Start) {
         self.tell(Command::Start(start));
+    }
+
+    /// For the lag that Kafka's tools show; nothing rests on it.
+    pub fn done(&self, task: &TaskId, next: i64) {
+        self.tell(Command::Done(task.clone(), next));
     }
 
     /// No more batches; the member stays in the group until [`ReaderHandle::close`].
@@ -183,11 +190,20 @@ impl Reader {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Start(start) => self.start(start),
+                Command::Done(task, next) => self.done(&task, next),
                 Command::Quiet => self.quiet = true,
                 Command::Close => return false,
             }
         }
         true
+    }
+
+    fn done(&self, task: &TaskId, next: i64) {
+        let mut list = TopicPartitionList::new();
+        let added = list.add_partition_offset(&task.topic, task.partition, Offset::Offset(next));
+        if let Err(error) = added.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
+            tracing::debug!(%task, next, %error, "the group was not told");
+        }
     }
 
     fn start(&mut self, start: Start) {

@@ -1,6 +1,6 @@
 //! Dead letters: records that could not be processed, or came late, whole and with their reason.
 //!
-//! Called by the task once a record has failed. Knows nothing of operators. Invariant: a dead letter always fits
+//! Called by the task once a record has failed, and by sinks. Knows nothing of operators. Invariant: a dead letter always fits
 //! `max_record`; what had to be left out is said in a header.
 
 use crate::headers;
@@ -17,7 +17,7 @@ const OWN: usize = 1024;
 const REASON: usize = 1000;
 
 /// Appends the dead letter of `record`.
-pub(crate) fn write(
+pub fn write(
     outputs: &mut Outputs,
     topic: &Arc<str>,
     (task, limit): (&TaskId, usize),

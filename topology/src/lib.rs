@@ -6,7 +6,7 @@
 
 pub mod cases;
 pub mod checkpoint;
-mod dead_letters;
+pub mod dead_letters;
 pub mod decimal;
 mod describe;
 mod event_time;
@@ -20,6 +20,7 @@ mod operators;
 mod plan;
 pub mod record;
 pub mod sealed;
+pub mod sinks;
 pub mod task;
 pub mod tester;
 mod view;

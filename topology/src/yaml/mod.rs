@@ -13,6 +13,7 @@ mod operators;
 mod outputs;
 mod scalars;
 mod settings;
+mod sinks;
 mod sources;
 mod steps;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use settings::Settings;
 
 use crate::cases::Case;
 use crate::graph::{DeadLetters, Topology};
+use crate::sinks::SinkSpec;
 use fields::{Fields, Mistakes};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub struct Loaded {
     pub settings: Settings,
     /// What its section `tests` says must come of what.
     pub cases: Vec<Case>,
+    pub sinks: Vec<SinkSpec>,
 }
 
 /// What is wrong with a file, one line a mistake: `FILE:LINE:COLUMN: what; what to do`.
@@ -53,7 +56,10 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|e| ConfigError { lines: vec![format!("{name}: {e}; name a readable topology file")] })?;
-    parse(&text, &name, &|key| std::env::var(key).ok())
+    let mut loaded = parse(&text, &name, &|key| std::env::var(key).ok())?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    loaded.sinks.iter_mut().for_each(|sink| sink.beside(folder));
+    Ok(loaded)
 }
 
 /// Reads a text. `name` stands in errors; `env` answers `${NAME}`.
@@ -110,6 +116,7 @@ fn read(root: &tree::Node, text: &str, mistakes: &mut Mistakes) -> Option<Loaded
     let sources = sources::read(top.need("sources", mistakes), settings.max_record, mistakes);
     let steps = steps::read(top.get("steps"), mistakes);
     let outputs = outputs::read(top.need("outputs", mistakes), mistakes);
+    let sinks = sinks::read(top.get("sinks"), &outputs, mistakes);
     let dead_letters = dead_letters(&settings.app, &mut top, mistakes);
     let tests = top.get("tests");
     top.done(mistakes);
@@ -119,7 +126,7 @@ fn read(root: &tree::Node, text: &str, mistakes: &mut Mistakes) -> Option<Loaded
     let draft = build::Draft { app: settings.app.clone(), sources, steps, outputs, dead_letters };
     let topology = Arc::new(draft.build(mistakes)?);
     let cases = cases::read(tests, text, &topology, mistakes);
-    Some(Loaded { topology, settings, cases })
+    Some(Loaded { topology, settings, cases, sinks })
 }
 
 fn dead_letters(app: &str, top: &mut Fields<'_>, mistakes: &mut Mistakes) -> DeadLetters {
