@@ -15,7 +15,7 @@ OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(ca
   $(call option,seed,SEED) $(call option,n,N) $(call option,control,CONTROL) $(ARGS))
 RUN_DIR ?= $(CACHE)/run
 
-.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture strays controls seed1 bench-commit bench-restart model
+.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 bench-commit bench-restart model
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -75,6 +75,10 @@ binaries: # the program, and the same with its protections removable one at a ti
 
 torture: setup binaries ## kill, stop and cut under load, then compare with an oracle: KILLS RECORDS PARTITIONS SEED
 	@$(ENV) $(HARNESS) torture -- $(OPTIONS)
+
+sink-torture: setup binaries ## kill -9 of a sink and of PostgreSQL, backends terminated, a table locked for LOCK seconds: KILLS SEED LOCK
+	@$(ENV) SINKS="in the middle" SINK_KILLS=$(or $(KILLS),50) SINK_SEED=$(or $(SEED),1) SINK_LOCK=$(or $(LOCK),60) \
+	cargo test -p tidemill-harness --test sinks -- --nocapture
 
 strays: setup binaries ## requests held back and cut at every position of a transaction: N SEED
 	@$(ENV) $(HARNESS) strays -- $(OPTIONS)

@@ -2,9 +2,11 @@
 //! tests and benchmarks. Invariant: everything it starts ends with its owner.
 
 pub mod cluster;
+pub mod commits;
 pub mod feed;
 pub mod hourly;
 pub mod oracle;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod psql;

@@ -1,0 +1,56 @@
+//! Two owners of one partition: one that was thought dead comes back and is refused. Invariant: the younger epoch wins.
+
+use super::app::{App, LOG, LONG, exact, ids, reach, said};
+use super::world::World;
+use std::time::Duration;
+use tidemill_harness::postgres::Db;
+
+fn sink(port: u16, database: &str) -> String {
+    let reach = reach(port, database);
+    format!(
+        "batch: {{ rows: 1000, interval: 2s }}\npostgres: {{ {reach}, table: log, mode: insert, migrate: true, \
+         timeouts: {{ idle: 2s, lock: 1s }} }}"
+    )
+}
+
+/// The first owner holds records that it has not written, and is stopped; the second takes over and writes them; the
+/// first wakes up, and writes what it holds.
+fn two_owners(world: &World, name: &str, control: &[&str]) -> (Db, usize) {
+    let db = world.postgres.create(name);
+    db.run(LOG);
+    let app = App::new(world, name, 1, &sink(world.postgres.port, name));
+    let mut first = app.start_with("tidemill-controls", control, "one");
+    first.wait_message("sink writes", LONG).expect("it takes the partition");
+    app.feed(1, ids(0..100));
+    db.until("SELECT count(*) FROM log", "100", LONG);
+    app.feed(1, ids(100..200));
+    // Read, and not due for another second.
+    std::thread::sleep(Duration::from_millis(700));
+    first.stop();
+    assert_eq!(db.one("SELECT count(*) FROM log"), "100");
+    let second = app.start_with("tidemill-controls", control, "two");
+    let taken = second.wait_message("sink writes", LONG).expect("it takes over when the session has ended");
+    assert_eq!((taken.number("position"), taken.number("epoch")), (Some(101), Some(2)));
+    db.until("SELECT count(*) FROM log", "200", LONG);
+    first.cont();
+    first.wait_line(Duration::from_secs(4), |l| l.message.starts_with("sink fenced"));
+    let fenced = first.journal(|j| j.lines.iter().filter(|l| l.message.starts_with("sink fenced")).count());
+    app.feed(1, ids(200..300));
+    db.until("SELECT count(DISTINCT id) FROM log", "300", LONG);
+    assert_eq!(said(&second, "sink waits"), 0);
+    drop((first, second));
+    (db, fenced)
+}
+
+pub fn a_stale_owner_is_refused(world: &World) {
+    let (db, fenced) = two_owners(world, "owners", &[]);
+    assert_eq!(fenced, 1);
+    exact(&db, 300);
+}
+
+/// Neither offset nor epoch asked for: the stale owner writes again what its successor wrote.
+pub fn without_the_row_a_stale_owner_writes(world: &World) {
+    let (db, fenced) = two_owners(world, "stale", &["TIDEMILL_SINK_CONTROL=offset,epoch,resume"]);
+    let doubled: i64 = db.one("SELECT count(*) - count(DISTINCT id) FROM log").parse().unwrap();
+    assert!(fenced == 0 && doubled > 0, "{fenced} {doubled}");
+}
