@@ -148,3 +148,17 @@ fn a_plan_names_every_topic() {
     }
     assert!(json.contains("hourly-events-user-events-changelog") && json.contains("count_distinct(user_id)"), "{json}");
 }
+
+#[test]
+fn time_and_windows_are_as_their_table_says() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/time.yaml");
+    let loaded = tidemill_topology::load(&path).unwrap_or_else(|e| panic!("{e}"));
+    let failed: Vec<String> = loaded
+        .cases
+        .iter()
+        .map(|case| (case, case.run(&loaded.topology).unwrap()))
+        .filter(|(_, lines)| !lines.is_empty())
+        .map(|(case, lines)| format!("{}\n    {}", case.name, lines.join("\n    ")))
+        .collect();
+    assert!(loaded.cases.len() > 15 && failed.is_empty(), "{}", failed.join("\n"));
+}
