@@ -30,8 +30,8 @@ test: setup ## everything that CI runs, against real Kafka and PostgreSQL
 	@for step in $(TEST_STEPS); do echo "== $$step"; $(MAKE) $$step; done
 
 scripts: ## the shell scripts parse, and shellcheck has nothing to say (where it is installed)
-	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run; do bash -n "$$file"; done
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run; \
+	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run tests/harness/side-by-side; do bash -n "$$file"; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run tests/harness/side-by-side; \
 	else echo "shellcheck is not installed: scripts were parsed, not linted"; fi
 
 fmt: ## formatting
@@ -50,8 +50,8 @@ unit: ## every test of the workspace; the programs that tests drive are built fi
 	@$(MAKE) binaries
 	@$(ENV) cargo test --workspace --no-run
 	@$(ENV) log=$$(mktemp); nice cargo test --workspace --exclude tidemill-harness >$$log 2>&1 & rest=$$!; \
-	real=0; cargo test -p tidemill-harness || real=$$?; own=0; wait $$rest || own=$$?; cat $$log; rm -f $$log; exit $$((real + own))
-# Those against real brokers mostly wait, so the others, which compute, run beside them.
+	real=0; tests/harness/side-by-side 2 || real=1; own=0; wait $$rest || own=$$?; cat $$log; rm -f $$log; exit $$((real + own))
+# Those against real brokers mostly wait: two at a time, and the others, which compute, beside them.
 
 release: setup ## from source, with RocksDB, librdkafka and OpenSSL linked in; its own build directory
 	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CC=clang CXX=clang++ CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release" CARGO_INCREMENTAL=0; \
