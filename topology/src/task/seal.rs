@@ -134,6 +134,7 @@ impl Task {
         let stage = Arc::clone(&self.stage);
         let mut room = Room { rows: self.slice, looks: self.slice };
         let count = stage.groups.len();
+        let latest = self.upstream.iter().copied().max().unwrap_or(i64::MIN).max(self.stream_time);
         let first = (self.sequence % count.max(1) as u64) as usize;
         for index in (first..count).chain(0..first) {
             let group = &stage.groups[index];
@@ -143,6 +144,7 @@ impl Task {
                 store: &*self.store,
                 outputs: &mut self.outputs,
                 stream_time: self.stream_time,
+                latest,
                 task: &self.header,
                 max_record: stage.max_record,
             };

@@ -45,6 +45,8 @@ pub(crate) struct Said<'a> {
     pub store: &'a dyn StateStore,
     pub outputs: &'a mut Outputs,
     pub stream_time: i64,
+    /// The highest event time known, which behind a repartition is that of the fastest task in front.
+    pub latest: i64,
     /// The value of the header that aggregates carry.
     pub task: &'a [u8],
     pub max_record: usize,
@@ -324,7 +326,8 @@ impl Said<'_> {
         };
         let key = KeyParts::of(&self.group.by, key, document.whole());
         let window = self.group.window.map(|w| (start, w.end_of(start)));
-        let time = window.map_or(self.stream_time, |(_, end)| self.stream_time.min(end - 1));
+        // Behind a repartition the slowest task may not have spoken yet; a result is never older than its window.
+        let time = window.map_or(self.latest, |(start, end)| self.stream_time.clamp(start, end - 1));
         let row = Row { window, key, aggregates: &self.group.aggregates, values: &cell.values, moment };
         let (mut key_out, mut value_out) = (Vec::new(), Vec::new());
         for output in &self.group.outputs {

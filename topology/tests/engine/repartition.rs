@@ -180,3 +180,17 @@ fn a_grouping_that_holds_the_record_key_stays_unless_keys_are_scattered() {
     let rows = rows(&mut tester);
     assert!(rows[0].contains(r#""key":"k","kind":"click","n":2,"users":1,"total":3,"mean":1.5"#), "{rows:?}");
 }
+
+#[test]
+fn a_result_is_as_old_as_its_window_also_while_a_partition_has_not_spoken() {
+    let text = HOURLY.replace("emit: { final: true }", "emit: { updates: 0s }");
+    let mut tester = Tester::with_partitions(topology(&text), 2);
+    tester.feed("events", on(0, event("u1", "click", 1_000, "1")));
+    tester.run().unwrap();
+    assert_eq!(tester.take("rows")[0].timestamp, TEN);
+    let forever = text.replace("window: { tumbling: 10s, grace: 5s }", "");
+    let mut tester = Tester::with_partitions(topology(&forever), 2);
+    tester.feed("events", on(0, event("u1", "click", 1_000, "1")));
+    tester.run().unwrap();
+    assert_eq!(tester.take("rows")[0].timestamp, TEN + 1_000);
+}
