@@ -97,11 +97,14 @@ impl Sinks {
     }
 }
 
+/// What was done for one sink: its name, and its tables.
+pub type Migrated = (Arc<str>, Vec<Done>);
+
 /// Makes the tables that the file's sinks need and their databases lack; what was done, by sink.
 ///
 /// # Errors
 /// A database that cannot be reached, or a right that is missing.
-pub fn migrate(specs: &[SinkSpec], app: &str) -> Result<Vec<(Arc<str>, Vec<Done>)>, Fault> {
+pub fn migrate(specs: &[SinkSpec], app: &str) -> Result<Vec<Migrated>, Fault> {
     let on = specs.iter().filter(|spec| spec.enabled);
     on.map(|spec| {
         let Target::Postgres(postgres) = &spec.target;

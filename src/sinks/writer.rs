@@ -307,7 +307,7 @@ impl Writer {
         self.link = None;
         self.parts.values_mut().for_each(Part::doubt);
         self.again = Instant::now() + self.backoff.after();
-        self.shared.health.ill(self.number, &failure.said());
+        self.shared.health.ill(self.number, failure.said());
     }
 
     /// What is here and can be written now is; nothing is waited for.
