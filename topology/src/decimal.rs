@@ -6,6 +6,7 @@
 //! operation rounds silently where it says that it is exact.
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
 use std::io::Write;
 
@@ -56,6 +57,24 @@ impl Decimal {
         let digits = Digits::scan(text)?;
         let value = digits.value()?;
         Ok(digits.is_exact().then_some(value))
+    }
+
+    /// How the number of a JSON text stands to `other`: exactly, however many digits it has.
+    pub fn compare_text(text: &str, other: Decimal) -> Result<Ordering, DecimalError> {
+        let digits = Digits::scan(text)?;
+        let rounded = match digits.value() {
+            Ok(rounded) => rounded,
+            Err(DecimalError::TooLarge) if digits.negative => return Ok(Ordering::Less),
+            Err(DecimalError::TooLarge) => return Ok(Ordering::Greater),
+            Err(e) => return Err(e),
+        };
+        if rounded != other || digits.is_exact() {
+            return Ok(rounded.cmp(&other));
+        }
+        let first_gone = usize::try_from(digits.kept()).ok().and_then(|kept| digits.digits().nth(kept));
+        // What was rounded away from zero lies nearer to it.
+        let away = first_gone.is_some_and(|digit| digit >= 5);
+        Ok(if away == digits.negative { Ordering::Greater } else { Ordering::Less })
     }
 
     pub const fn from_i64(n: i64) -> Decimal {

@@ -52,7 +52,7 @@ impl Stage {
             self.groups.iter().for_each(|g| group(g, 1, out));
             return;
         };
-        let time = reading.time.as_ref().map_or("record timestamp".to_owned(), |p| p.join("."));
+        let time = reading.time.as_ref().map_or("record timestamp".to_owned(), |t| t.to_string());
         line(out, 1, &format!("key {}, value {}, time {time}", reading.key_format, reading.format));
         if self.groupings().any(|g| g.window.is_some()) {
             line(

@@ -3,6 +3,7 @@
 //! Knows nothing of YAML text or of Kafka. Built by `yaml/`, shared by every task, printed by `tidemill check`.
 //! Invariant: once built it never changes; a task may index into it for ever.
 
+use crate::event_time::EventTime;
 use crate::expr::Path;
 use crate::formats::Format;
 use crate::operators::{Dedupe, Node};
@@ -70,8 +71,10 @@ pub struct Repartition {
 pub(crate) struct Reading {
     pub key_format: Format,
     pub format: Format,
-    /// Where event time stands; none: it is the record's timestamp.
-    pub time: Option<Path>,
+    /// Where event time stands; none: it is the record's timestamp, if it has one.
+    pub time: Option<EventTime>,
+    /// How far ahead of its arrival a record may be, ms; none: as far as it likes.
+    pub max_ahead: Option<i64>,
     /// Whether anything asks for the key, so that one which cannot be read is a failure.
     pub key_needed: bool,
     /// How long a task has been at the end of its input, ms of wall time, when its stream time begins to follow the clock.
@@ -109,6 +112,8 @@ pub struct DeadLetters {
     pub late: bool,
     /// Retention of the topic, by append time.
     pub keep: Duration,
+    /// Fields that must not stand in them either; none of them is within another.
+    pub redact: Vec<Path>,
 }
 
 impl Topology {

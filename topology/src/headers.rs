@@ -12,12 +12,14 @@ pub const TASK: &str = "tidemill-task";
 pub const REASON: &str = "tidemill-reason";
 /// How many times the record was tried: 1, and one more for each replay.
 pub const ATTEMPT: &str = "tidemill-attempt";
-/// `xxh3=<128 bits, hex> length=<bytes>` of a value of which only the beginning is there.
+/// `xxh3=<128 bits, hex> length=<bytes>` of a value of which only the beginning is there, or nothing.
 pub const TRUNCATED: &str = "tidemill-truncated";
+/// Names of the fields that were taken out of the value of a dead letter.
+pub const REDACTED: &str = "tidemill-redacted";
 
 /// Whether the engine writes this header into dead letters, so that an older one of the name is left out.
 pub(crate) fn of_dead_letter(name: &[u8]) -> bool {
-    [SOURCE, REASON, ATTEMPT, TRUNCATED].iter().any(|ours| ours.as_bytes() == name)
+    [SOURCE, REASON, ATTEMPT, TRUNCATED, REDACTED].iter().any(|ours| ours.as_bytes() == name)
 }
 
 /// The value of [`SOURCE`], into a buffer that is used again.

@@ -1,12 +1,16 @@
 //! One record as expressions and aggregates see it: its value's fields, and `record.*` for what stands around them.
 //!
-//! Made once a record by the task. Knows nothing of steps. Invariant: key and value are parsed at most once.
+//! Made once a record by the task. Knows nothing of steps. Invariant: key and value are parsed at most once, and
+//! what one branch changed is not seen by the next.
 
 use crate::decimal::Decimal;
 use crate::event_time;
 use crate::expr::Lookup;
+use crate::formats::edit::{self, Undo};
+use crate::formats::splice::Edit;
 use crate::formats::{Datum, Document};
 use crate::record::Record;
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// The names behind `record.`.
@@ -22,7 +26,12 @@ pub(crate) struct View<'a> {
     pub time: i64,
     /// Wall clock at the arrival of its batch, ms since 1970.
     pub arrived: i64,
+    pub changes: Changes<'a>,
 }
+
+/// What `set` and `redact` have done to the value so far, oldest first.
+#[derive(Default)]
+pub(crate) struct Changes<'a>(Vec<(&'a [Box<str>], Undo)>);
 
 impl Lookup for View<'_> {
     fn get(&self, path: &[Box<str>]) -> Datum<'_> {
@@ -33,7 +42,51 @@ impl Lookup for View<'_> {
     }
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// Writes a field of the value.
+    ///
+    /// # Errors
+    /// The first so many names of the path lead to something that can have no field.
+    pub fn set(&mut self, path: &'a [Box<str>], value: Value) -> Result<(), usize> {
+        let undo = edit::set(self.value.json_mut().ok_or(0usize)?, path, value)?;
+        self.changes.0.push((path, undo));
+        Ok(())
+    }
+
+    /// Removes a field of the value. It counts as a change also where there is none: the bytes may hold it still, hidden
+    /// behind a later one of the same name.
+    pub fn remove(&mut self, path: &'a [Box<str>]) {
+        if let Some(root) = self.value.json_mut() {
+            self.changes.0.push((path, edit::remove(root, path)));
+        }
+    }
+
+    /// Where the changes stand, for [`View::cut`].
+    pub fn mark(&self) -> usize {
+        self.changes.0.len()
+    }
+
+    /// Takes back what was changed since.
+    pub fn cut(&mut self, mark: usize) {
+        while self.changes.0.len() > mark {
+            let (Some((path, undo)), Some(root)) = (self.changes.0.pop(), self.value.json_mut()) else { return };
+            edit::undo(root, path, undo);
+        }
+    }
+
+    /// What is to be done to the bytes of the value, so that they say what the value says now.
+    pub fn edits(&self) -> Vec<Edit<'_>> {
+        let mut paths: Vec<&[Box<str>]> = Vec::with_capacity(self.changes.0.len());
+        for (path, _) in &self.changes.0 {
+            if !paths.iter().any(|known| path.starts_with(known)) {
+                paths.retain(|known| !known.starts_with(path));
+                paths.push(path);
+            }
+        }
+        let find = |path: &[Box<str>]| path.iter().try_fold(self.value.json()?, |at, name| at.get(&**name));
+        paths.into_iter().map(|path| Edit::new(path, find(path))).collect()
+    }
+
     fn around(&self, name: &str, rest: &[Box<str>]) -> Datum<'_> {
         match name {
             "key" => self.key.get(rest),

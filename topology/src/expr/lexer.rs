@@ -1,6 +1,6 @@
 //! The text of an expression as tokens.
 //!
-//! Called by the parser. Knows nothing of precedence or types. Invariant: every token says where it stands, in bytes and
+//! Called by the parser, and by that of rules. Knows nothing of precedence or types. Invariant: every token says where it stands, in bytes and
 //! in characters, and the last one is always [`Lexeme::End`].
 
 use super::{ExprError, Path};
@@ -8,7 +8,7 @@ use crate::decimal::Decimal;
 use std::ops::Range;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Token {
+pub(crate) struct Token {
     pub lexeme: Lexeme,
     pub at: Range<usize>,
     /// Characters from 1.
@@ -16,7 +16,7 @@ pub(super) struct Token {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Lexeme {
+pub(crate) enum Lexeme {
     Number(Decimal),
     Text(String),
     Path(Path),
@@ -28,7 +28,7 @@ pub(super) enum Lexeme {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(crate) enum Word {
     True,
     False,
     Null,
@@ -59,7 +59,7 @@ const HALF: [(&str, &str); 5] = [
     (".", "a number needs a digit before the point, as in 0.5"),
 ];
 
-pub(super) fn tokens(source: &str) -> Result<Vec<Token>, ExprError> {
+pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, ExprError> {
     let mut lexer = Lexer { source, at: 0, column: 1 };
     let mut tokens = Vec::new();
     loop {

@@ -40,7 +40,7 @@
 
 mod error;
 mod eval;
-mod lexer;
+pub(crate) mod lexer;
 mod parser;
 #[cfg(test)]
 mod tests;

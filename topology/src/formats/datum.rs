@@ -75,6 +75,11 @@ impl<'a> Datum<'a> {
         }
     }
 
+    /// The same value as JSON: bytes as base64.
+    pub(crate) fn into_json(self) -> Result<Value, FormatError> {
+        super::json::value(self)
+    }
+
     /// The same value, borrowing nothing.
     pub fn into_owned(self) -> Datum<'static> {
         match self {

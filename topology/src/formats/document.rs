@@ -44,6 +44,15 @@ impl<'a> Document<'a> {
         self.get::<&str>(&[])
     }
 
+    /// The JSON document, if it is one, to be changed.
+    pub(crate) fn json_mut(&mut self) -> Option<&mut Value> {
+        match &mut self.0 {
+            Content::Json(value) => Some(value),
+            Content::Plain(Datum::Json(value)) => Some(value.to_mut()),
+            Content::Plain(_) => None,
+        }
+    }
+
     /// The JSON document, if it is one.
     pub fn json(&self) -> Option<&Value> {
         match &self.0 {

@@ -10,6 +10,10 @@ use serde_json::error::Category;
 pub(super) fn read(bytes: &[u8]) -> Result<Value, FormatError> {
     serde_json::from_slice(bytes).map_err(|e| {
         let what = match e.classify() {
+            _ if bytes.starts_with(b"\xef\xbb\xbf") => "it begins with a byte order mark; write UTF-8 without one",
+            _ if bytes.starts_with(b"\x1f\x8b") => {
+                "it is gzip; let the producer compress (compression.type), for the client unpacks that, not each value"
+            }
             Category::Eof => "it ends too early",
             _ if e.to_string().starts_with("recursion limit") => "nested too deep",
             _ => "wrong syntax",
@@ -35,6 +39,21 @@ pub(super) fn write(datum: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), FormatEr
         Datum::Json(value) => write_value(value, out),
     }
     Ok(())
+}
+
+/// The document that [`write`] would write.
+pub(super) fn value(datum: Datum<'_>) -> Result<Value, FormatError> {
+    Ok(match datum {
+        Datum::Null => Value::Null,
+        Datum::Bool(b) => Value::Bool(b),
+        Datum::Text(text) => Value::String(text.into_owned()),
+        Datum::Json(value) => value.into_owned(),
+        other => {
+            let mut out = Vec::new();
+            write(&other, &mut out)?;
+            read(&out)?
+        }
+    })
 }
 
 fn write_value(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {

@@ -6,9 +6,11 @@
 mod base64;
 mod datum;
 mod document;
+pub(crate) mod edit;
 mod error;
 mod json;
 mod primitive;
+pub(crate) mod splice;
 
 pub use datum::{Datum, Kind};
 pub use document::Document;

@@ -6,10 +6,16 @@
 mod copy;
 mod dedupe;
 mod filter;
+mod redact;
+mod set;
+mod validate;
 
-pub(crate) use copy::Copy;
+pub(crate) use copy::{Copy, Shape};
 pub(crate) use dedupe::{AT_MOST as IDS_AT_MOST, Dedupe, Seen};
 pub(crate) use filter::Filter;
+pub(crate) use redact::Redact;
+pub(crate) use set::{Assignment, Set};
+pub(crate) use validate::{Rule, Schema, Validate};
 
 use crate::failure::Stop;
 use crate::sealed::Outputs;
@@ -22,7 +28,10 @@ use tidemill_state::{IdSet, StateStore};
 /// One action of a mapping step.
 #[derive(Debug)]
 pub(crate) enum Operator {
+    Validate(Validate),
     Filter(Filter),
+    Set(Set),
+    Redact(Redact),
     Dedupe {
         dedupe: Arc<Dedupe>,
         /// Its set among those of the task.
@@ -44,14 +53,29 @@ pub(crate) enum Flow {
 impl Operator {
     fn apply<'a>(&'a self, view: &mut View<'a>, pass: &mut Pass<'_>) -> Result<Flow, Stop> {
         match self {
+            Operator::Validate(validate) => Ok(validate.apply(view)?),
             Operator::Filter(filter) => Ok(filter.apply(view)?),
+            Operator::Set(set) => Ok(set.apply(view)?),
+            Operator::Redact(redact) => Ok(redact.apply(view)),
             Operator::Dedupe { dedupe, set } => Ok(dedupe.apply(*set, view, pass)?),
+        }
+    }
+
+    /// Whether it works on the fields of a JSON object, so that a value of another format cannot pass it.
+    pub fn needs_json(&self) -> bool {
+        match self {
+            Operator::Validate(validate) => matches!(validate, Validate::Schema(_)),
+            Operator::Set(_) | Operator::Redact(_) => true,
+            Operator::Filter(_) | Operator::Dedupe { .. } => false,
         }
     }
 
     pub fn paths(&self) -> Vec<&[Box<str>]> {
         match self {
+            Operator::Validate(validate) => validate.paths(),
             Operator::Filter(filter) => filter.expr.paths(),
+            Operator::Set(set) => set.fields.iter().flat_map(|a| a.expr.paths()).collect(),
+            Operator::Redact(_) => Vec::new(),
             Operator::Dedupe { dedupe, .. } => vec![&dedupe.by],
         }
     }
@@ -61,7 +85,10 @@ impl Operator {
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Operator::Validate(validate) => write!(f, "validate {validate}"),
             Operator::Filter(filter) => write!(f, "filter {}", filter.text),
+            Operator::Set(set) => write!(f, "set {set}"),
+            Operator::Redact(redact) => write!(f, "redact {redact}"),
             Operator::Dedupe { dedupe, .. } => {
                 let Dedupe { by, within, at_most, .. } = &**dedupe;
                 write!(f, "dedupe by {} within {within} ms of stream time, {at_most} ids at most", by.join("."))
@@ -100,6 +127,14 @@ pub(crate) struct Pass<'a> {
 impl Node {
     /// Evaluates everything below this node, and says what became of the record there.
     pub fn evaluate<'a>(&'a self, view: &mut View<'a>, pass: &mut Pass<'_>) -> Result<Flow, Stop> {
+        let mark = view.mark();
+        let flow = self.branch(view, pass)?;
+        view.cut(mark);
+        Ok(flow)
+    }
+
+    /// What it changes in the record stays changed.
+    fn branch<'a>(&'a self, view: &mut View<'a>, pass: &mut Pass<'_>) -> Result<Flow, Stop> {
         for operator in &self.operators {
             match operator.apply(view, pass)? {
                 Flow::On => {}

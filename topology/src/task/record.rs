@@ -5,14 +5,14 @@
 
 use super::{Task, TaskError};
 use crate::dead_letters;
-use crate::event_time;
+use crate::event_time::{self, EventTime};
 use crate::expr::Lookup;
 use crate::failure::{Failure, Stop};
 use crate::formats::Document;
 use crate::graph::Stage;
 use crate::operators::{Flow, Pass};
 use crate::record::Record;
-use crate::view::View;
+use crate::view::{Changes, View};
 use crate::windows::{Fold, Place, Target};
 use tidemill_state::StoreError;
 
@@ -52,7 +52,8 @@ impl Task {
             false => Document::NULL,
         };
         let (topic, partition) = (&*self.id.topic, self.id.partition);
-        let mut view = View { record: *record, topic, partition, key, value, time: 0, arrived };
+        let mut view =
+            View { record: *record, topic, partition, key, value, time: 0, arrived, changes: Changes::default() };
         let time = event_time_of(stage, &view)?;
         view.time = time.unwrap_or(0);
         let mut pass = Pass {
@@ -123,18 +124,27 @@ impl Task {
 
     fn dead_letter(&mut self, stage: &Stage, record: &Record<'_>, reason: &str) {
         let about = (&self.id, stage.max_record);
-        dead_letters::write(&mut self.outputs, &stage.dead_letters.topic, about, record, reason);
+        dead_letters::write(&mut self.outputs, &stage.dead_letters, about, record, reason);
     }
 }
 
 /// `None`: the record has no time and the stage can do without.
 fn event_time_of(stage: &Stage, view: &View<'_>) -> Result<Option<i64>, Failure> {
-    if let Some(path) = stage.reading().and_then(|r| r.time.as_ref()) {
-        return event_time::read(&view.get(path), path).map(Some);
-    }
-    let time = event_time::check(view.record.timestamp).filter(|ms| *ms >= 0);
+    let reading = stage.reading().expect("a stage of partials has no records");
+    let time = match &reading.time {
+        Some(EventTime::Field(field)) => Some(field.read(&view.get(&field.path))?),
+        Some(EventTime::Timestamp) | None => event_time::check(view.record.timestamp).filter(|ms| *ms >= 0),
+    };
+    let ahead = |ms: i64| reading.max_ahead.is_some_and(|most| ms > view.arrived.saturating_add(most));
     match time {
         None if stage.time_needed() => Err(Failure::new("time-missing", "the record has no timestamp")),
+        Some(ms) if ahead(ms) && stage.time_needed() => {
+            let most = reading.max_ahead.unwrap_or_default();
+            let text = format!("its time is further ahead of its arrival than max_ahead, {most} ms");
+            Err(Failure::new("time-ahead", text))
+        }
+        // Nobody needs it, and it must not move time.
+        Some(ms) if ahead(ms) => Ok(None),
         time => Ok(time),
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Fold {
     /// For keys and values on their way into the arena.
     pub bytes: Vec<u8>,
     pub value: Vec<u8>,
+    /// For the source header of copies.
+    pub source: Vec<u8>,
 }
 
 /// An id that the aggregate at `slot` has seen.

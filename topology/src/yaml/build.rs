@@ -8,8 +8,10 @@ use super::outputs::Output;
 use super::sources::Source;
 use super::steps::{Grouping, Step, Work};
 use super::tree::At;
+use crate::event_time::EventTime;
+use crate::formats::Format;
 use crate::graph::{DeadLetters, Input, OutputTopic, Reading, Repartition, Stage, Start, Topology};
-use crate::operators::{Copy, Dedupe, Node, Operator};
+use crate::operators::{Dedupe, Node, Operator};
 use crate::windows::{Emit, Group, Hop, Target};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,10 +62,12 @@ impl Draft {
     fn stage(&self, source: &Source, root: Node, grown: Grown) -> Stage {
         let Grown { groups, hops, dedupes, .. } = grown;
         let groupings = || groups.iter().chain(hops.iter().map(|h| &h.group));
-        let mut asked = groupings().any(|g| g.by.has_record_key()) || source.time.as_deref().is_some_and(is_key);
+        let mut asked = groupings().any(|g| g.by.has_record_key())
+            || matches!(&source.time, Some(EventTime::Field(f)) if is_key(&f.path));
         root.walk(&mut |node| {
             let paths = node.operators.iter().flat_map(|o| o.paths());
             asked |= paths.into_iter().any(is_key);
+            asked |= node.copies.iter().filter_map(|c| c.key.as_ref()).any(|(path, _)| is_key(path));
         });
         asked |= groupings().flat_map(|g| &g.aggregates).filter_map(|a| a.function.path()).any(|path| is_key(path));
         let stateful = groupings().next().is_some() || !dedupes.is_empty();
@@ -72,6 +76,7 @@ impl Draft {
             key_format: source.key_format,
             format: source.format,
             time: source.time.clone(),
+            max_ahead: source.max_ahead,
             key_needed: asked,
             idle: source.idle,
         };
@@ -272,14 +277,23 @@ impl<'d> Building<'d> {
         operators.iter_mut().for_each(|operator| self.number(name, operator));
         let mut node = Node { name: name.to_owned(), operators, ..Node::default() };
         for output in self.outputs.iter().filter(|o| o.from == name) {
-            output.check_copy(mistakes);
-            let topic: Arc<str> = output.topic.as_str().into();
-            self.grown.written.push((topic.clone(), true));
-            node.copies.push(Copy { topic });
+            let Some(copy) = output.copy(self.source.format == Format::Json, mistakes) else { continue };
+            self.grown.written.push((copy.topic.clone(), copy.key.is_none()));
+            node.copies.push(copy);
         }
         for index in 0..self.steps.len() {
             let Some(step) = self.steps[index].take_if(|s| s.from == name) else { continue };
+            let step_at = step.at;
             match step.work {
+                Work::Map(operators)
+                    if self.source.format != Format::Json && operators.iter().any(|o| o.needs_json()) =>
+                {
+                    let (step, source) = (&step.name, &self.source.name);
+                    let text = format!(
+                        "step '{step}' works on fields, which values of source '{source}' lack; they must be json"
+                    );
+                    mistakes.add(step_at, text);
+                }
                 Work::Map(operators) => node.steps.push(self.node(&step.name, operators, mistakes)),
                 Work::Group(_) => node.groups.extend(self.group(step, mistakes)),
             }

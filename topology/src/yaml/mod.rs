@@ -22,6 +22,8 @@ mod tree;
 
 pub use scalars::duration;
 pub use settings::Settings;
+#[cfg(test)]
+pub(crate) use sources::zone;
 
 use crate::cases::Case;
 use crate::graph::{DeadLetters, Topology};
@@ -62,7 +64,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     Ok(loaded)
 }
 
-/// Reads a text. `name` stands in errors; `env` answers `${NAME}`.
+/// Reads a text. `name` stands in errors, and files that the text names are relative to its folder; `env` answers `${NAME}`.
 ///
 /// ```
 /// let text = "
@@ -84,9 +86,11 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 pub fn parse(text: &str, name: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
     let mut mistakes = Mistakes::default();
     let text = environment::substitute(text, env, &mut mistakes);
+    // Files that it names are relative to it.
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     let root = mistakes.is_empty().then(|| tree::parse(&text));
     let loaded = match root {
-        Some(Ok(root)) => read(&root, &text, &mut mistakes),
+        Some(Ok(root)) => read(&root, (&text, folder), &mut mistakes),
         Some(Err((at, message))) => {
             mistakes.add(at, message);
             None
@@ -99,7 +103,7 @@ pub fn parse(text: &str, name: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
 /// As [`parse`], of what a builder wrote.
 fn parse_tree(root: tree::Node, name: &str) -> Result<Loaded, ConfigError> {
     let mut mistakes = Mistakes::default();
-    let loaded = read(&root, "", &mut mistakes);
+    let loaded = read(&root, ("", Path::new("")), &mut mistakes);
     whole(loaded, mistakes, name)
 }
 
@@ -110,11 +114,11 @@ fn whole(loaded: Option<Loaded>, mistakes: Mistakes, name: &str) -> Result<Loade
     }
 }
 
-fn read(root: &tree::Node, text: &str, mistakes: &mut Mistakes) -> Option<Loaded> {
+fn read(root: &tree::Node, (text, folder): (&str, &Path), mistakes: &mut Mistakes) -> Option<Loaded> {
     let mut top = Fields::of(root, "the topology", mistakes)?;
     let settings = settings::read(&mut top, mistakes);
     let sources = sources::read(top.need("sources", mistakes), settings.max_record, mistakes);
-    let steps = steps::read(top.get("steps"), mistakes);
+    let steps = steps::read(top.get("steps"), folder, mistakes);
     let outputs = outputs::read(top.need("outputs", mistakes), mistakes);
     let sinks = sinks::read(top.get("sinks"), &outputs, mistakes);
     let dead_letters = dead_letters(&settings.app, &mut top, mistakes);
@@ -134,6 +138,7 @@ fn dead_letters(app: &str, top: &mut Fields<'_>, mistakes: &mut Mistakes) -> Dea
         topic: format!("{app}-dead-letters").into(),
         late: false,
         keep: Duration::from_secs(14 * 24 * 3600),
+        redact: Vec::new(),
     };
     let Some(node) = top.get("dead_letters") else { return letters };
     let Some(mut fields) = Fields::of(node, "dead_letters", mistakes) else { return letters };
@@ -145,6 +150,9 @@ fn dead_letters(app: &str, top: &mut Fields<'_>, mistakes: &mut Mistakes) -> Dea
     }
     if let Some(keep) = fields.read("keep", scalars::positive_duration, mistakes) {
         letters.keep = keep;
+    }
+    if let Some(node) = fields.get("redact") {
+        letters.redact = operators::targets(node, "'redact' in dead_letters", mistakes).unwrap_or_default();
     }
     fields.done(mistakes);
     letters

@@ -4,9 +4,12 @@
 //! are mistakes, never ignored.
 
 use super::fields::{Fields, Mistakes, named, scalar, suggest};
+use super::operators;
 use super::scalars;
 use super::tree::{At, Node, What};
+use crate::expr::Path;
 use crate::formats::Format;
+use crate::operators::{Copy, Shape};
 use crate::windows::aggregate::Aggregate;
 use crate::windows::{By, KeyForm, RowOutput, ValueForm};
 
@@ -18,7 +21,9 @@ pub(super) struct Output {
     pub from: String,
     pub from_at: At,
     pub partitions: Option<i32>,
-    key: Option<(At, KeyForm)>,
+    /// A field of the record.
+    key: Option<(At, Path)>,
+    key_format: Option<(At, KeyForm)>,
     format: Option<(At, Format)>,
     fields: Option<(At, Vec<(At, String)>)>,
 }
@@ -38,14 +43,17 @@ fn output(at: At, topic: &str, node: &Node, mistakes: &mut Mistakes) -> Option<O
     let from_at = fields.get("from").map_or(at, |n| n.at);
     let from = fields.need_read("from", scalars::text, mistakes);
     let place = |fields: &mut Fields<'_>, key| fields.get(key).map_or(at, |n| n.at);
-    let key_at = place(&mut fields, "key_format");
-    let key = fields.read("key_format", key_form, mistakes).map(|k| (key_at, k));
+    let key_at = place(&mut fields, "key");
+    let key = fields.read("key", scalars::path, mistakes).map(|k| (key_at, k));
+    let format_at = place(&mut fields, "key_format");
+    let key_format = fields.read("key_format", key_form, mistakes).map(|k| (format_at, k));
     let format_at = place(&mut fields, "format");
     let format = fields.read("format", scalars::format, mistakes).map(|f| (format_at, f));
     let names = fields.get("fields").and_then(|node| list(node, topic, mistakes));
     let partitions = fields.read("partitions", scalars::count, mistakes).map(|n| n as i32);
     fields.done(mistakes);
-    Some(Output { at, topic: topic.to_owned(), from: from?, from_at, partitions, key, format, fields: names })
+    let topic = topic.to_owned();
+    Some(Output { at, topic, from: from?, from_at, partitions, key, key_format, format, fields: names })
 }
 
 fn key_form(text: &str) -> Result<KeyForm, String> {
@@ -67,18 +75,48 @@ fn list(node: &Node, topic: &str, mistakes: &mut Mistakes) -> Option<(At, Vec<(A
 }
 
 impl Output {
-    /// Of a source or a mapping step: nothing may shape it.
-    pub fn check_copy(&self, mistakes: &mut Mistakes) {
+    /// Of a source or a mapping step; `json`: whether its values have fields.
+    pub fn copy(&self, json: bool, mistakes: &mut Mistakes) -> Option<Copy> {
+        let keyed = self.key.is_some();
         let shaped = [
-            self.key.as_ref().map(|(at, _)| (*at, "key_format")),
+            self.key_format.as_ref().filter(|_| !keyed).map(|(at, _)| (*at, "key_format")),
             self.format.as_ref().map(|(at, _)| (*at, "format")),
-            self.fields.as_ref().map(|(at, _)| (*at, "fields")),
-            self.partitions.map(|_| (self.at, "partitions")),
+            self.fields.as_ref().filter(|_| !json).map(|(at, _)| (*at, "fields")),
+            self.partitions.filter(|_| !keyed).map(|_| (self.at, "partitions")),
         ];
-        for (at, key) in shaped.into_iter().flatten() {
-            let text = format!("output '{}' copies records of '{}' as they are; remove '{key}'", self.topic, self.from);
-            mistakes.add(at, text);
+        let shaped: Vec<(At, &str)> = shaped.into_iter().flatten().collect();
+        for (at, key) in &shaped {
+            let more = if *key == "key_format" || *key == "partitions" { ", or add 'key'" } else { "" };
+            let (topic, from) = (&self.topic, &self.from);
+            mistakes.add(*at, format!("output '{topic}' copies records of '{from}' as they are; remove '{key}'{more}"));
         }
+        let fields = match &self.fields {
+            Some((_, names)) => Some(self.shape(names, mistakes)?),
+            None => None,
+        };
+        let key = self.key.as_ref().map(|(_, path)| {
+            let format = match self.key_format {
+                Some((_, KeyForm::Plain(format))) => format,
+                Some((_, KeyForm::Json)) => Format::Json,
+                Some((_, KeyForm::Text)) | None => Format::String,
+            };
+            (path.clone(), format)
+        });
+        shaped.is_empty().then(|| Copy { topic: self.topic.as_str().into(), key, fields })
+    }
+
+    fn shape(&self, names: &[(At, String)], mistakes: &mut Mistakes) -> Option<Shape> {
+        let mut shape = Shape::default();
+        for (at, name) in names {
+            match operators::target(name) {
+                Ok(path) => shape.add(&path),
+                Err(what) => {
+                    mistakes.add(*at, format!("a field of output '{}' {what}", self.topic));
+                    return None;
+                }
+            }
+        }
+        Some(shape)
     }
 
     /// Of a grouping.
@@ -88,7 +126,12 @@ impl Output {
         aggregates: &[Aggregate],
         mistakes: &mut Mistakes,
     ) -> Option<RowOutput> {
-        let key = match self.key {
+        if let Some((at, _)) = &self.key {
+            let text = format!("output '{}': the key of a result is that of its group; remove 'key'", self.topic);
+            mistakes.add(*at, text);
+            return None;
+        }
+        let key = match self.key_format {
             Some((at, KeyForm::Plain(format))) if matches!(by, By::Fields(fields) if fields.len() > 1) => {
                 let text = format!("output '{}': key_format {format} holds one field; write json or text", self.topic);
                 mistakes.add(at, text);

@@ -7,10 +7,11 @@ use super::fields::{Fields, Mistakes, named, scalar, suggest};
 use super::keys;
 use super::operators;
 use super::scalars;
-use super::tree::{At, Node, What};
+use super::tree::{At, Key, Node, What};
 use crate::operators::Operator;
 use crate::windows::aggregate::{Aggregate, Function, avg, distinct};
 use crate::windows::{By, Emit, Window};
+use std::path::Path;
 
 /// What every result has beside its aggregates.
 pub(super) const RESERVED: [&str; 7] =
@@ -41,24 +42,25 @@ pub(super) struct Grouping {
     pub at_most: usize,
 }
 
-pub(super) fn read(node: Option<&Node>, mistakes: &mut Mistakes) -> Vec<Step> {
+pub(super) fn read(node: Option<&Node>, folder: &Path, mistakes: &mut Mistakes) -> Vec<Step> {
     let mut steps = Vec::new();
     for (key, node) in named(node, "steps", mistakes) {
         let named = Node { at: key.at, what: What::Scalar(key.name.clone()) };
         scalar(&named, "the step's name", scalars::topic, mistakes);
-        steps.extend(step(key.at, &key.name, node, mistakes));
+        steps.extend(step(key, node, folder, mistakes));
     }
     steps
 }
 
-fn step(at: At, name: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Step> {
+fn step(key: &Key, node: &Node, folder: &Path, mistakes: &mut Mistakes) -> Option<Step> {
+    let (at, name) = (key.at, &key.name);
     let mut fields = Fields::of(node, format!("step '{name}'"), mistakes)?;
     let from_at = fields.get("from").map_or(at, |n| n.at);
     let from = fields.need_read("from", scalars::text, mistakes);
     let operators = fields.get("do");
     let grouping = ["group_by", "window", "aggregate", "emit", "at_most"].map(|key| fields.get(key));
     let work = match (operators, grouping.iter().any(Option::is_some)) {
-        (Some(list), false) => operators::read(list, &fields.place, mistakes).map(Work::Map),
+        (Some(list), false) => operators::read(list, (&fields.place, folder), mistakes).map(Work::Map),
         (None, true) => group(grouping, &fields, mistakes),
         (Some(_), true) => {
             let text = "has both 'do' and a grouping; write two steps, the second one from the first";
