@@ -11,7 +11,7 @@ const STATEFUL: &str = r#"
 app: sim
 kafka: { brokers: "localhost:1" }
 sources:
-  events: { topic: events, key_format: string, format: json, time: at, start: earliest }
+  events: { topic: events, key_format: string, format: json, time: at, max_ahead: never, start: earliest }
 steps:
   big:
     from: events
@@ -39,7 +39,7 @@ const STATELESS: &str = r#"
 app: sim
 kafka: { brokers: "localhost:1" }
 sources:
-  events: { topic: events, key_format: string, format: json, time: at, start: earliest }
+  events: { topic: events, key_format: string, format: json, time: at, max_ahead: never, start: earliest }
 steps:
   big:
     from: events

@@ -49,7 +49,8 @@ impl<'a> View<'a> {
     /// The first so many names of the path lead to something that can have no field.
     pub fn set(&mut self, path: &'a [Box<str>], value: Value) -> Result<(), usize> {
         let undo = edit::set(self.value.json_mut().ok_or(0usize)?, path, value)?;
-        self.changes.0.push((path, undo));
+        // An object made on the way is a change as a whole, so that it stays if the field goes again.
+        self.changes.0.push((&path[..undo.depth(path)], undo));
         Ok(())
     }
 

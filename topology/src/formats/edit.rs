@@ -17,6 +17,16 @@ pub(crate) enum Undo {
     Insert(usize, usize, Value),
 }
 
+impl Undo {
+    /// How many names of the path lead to what was there otherwise before, as far as that is known.
+    pub fn depth(&self, path: &[Box<str>]) -> usize {
+        match self {
+            Undo::Nothing => path.len(),
+            Undo::Drop(depth) | Undo::Put(depth, _) | Undo::Insert(depth, ..) => *depth,
+        }
+    }
+}
+
 /// Puts a value at the end of a path, and objects on the way to it. Null counts as missing.
 ///
 /// # Errors
@@ -90,10 +100,7 @@ fn strip(at: &mut Value, path: &[Box<str>]) {
 
 /// Takes back what [`set`] or [`remove`] did with the same path.
 pub(crate) fn undo(root: &mut Value, path: &[Box<str>], undo: Undo) {
-    let depth = match undo {
-        Undo::Nothing => return,
-        Undo::Drop(depth) | Undo::Put(depth, _) | Undo::Insert(depth, ..) => depth,
-    };
+    let depth = undo.depth(path);
     let Some((name, way)) = path[..depth].split_last() else {
         if let Undo::Put(_, before) = undo {
             *root = before;

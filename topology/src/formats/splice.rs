@@ -348,11 +348,11 @@ mod tests {
             let mut tree: Value = serde_json::from_str(&text).unwrap();
             let mut touched: Vec<&[Box<str>]> = Vec::new();
             for _ in 0..rng.below(4) {
-                let path = &paths[rng.below(paths.len() as u64) as usize];
+                let mut path = &paths[rng.below(paths.len() as u64) as usize][..];
                 match rng.below(2) {
                     0 => drop(edit::remove(&mut tree, path)),
                     _ => match edit::set(&mut tree, path, json!(round)) {
-                        Ok(_) => {}
+                        Ok(undo) => path = &path[..undo.depth(path)],
                         Err(_) => continue,
                     },
                 }

@@ -142,10 +142,7 @@ fn mistakes_have_a_place_and_a_remedy() {
 fn a_filter_that_does_not_parse_is_shown() {
     let got = lines(&GOOD.replacen("amount > 1", "amount = 1", 1));
     assert_eq!(got.len(), 1, "{got:?}");
-    assert!(
-        got[0].starts_with("t.yaml:9:17: 'filter' in an operator of step 'big' \"amount = 1\": column 8:"),
-        "{got:?}"
-    );
+    assert!(got[0].starts_with("t.yaml:9:17: 'filter' in step 'big' \"amount = 1\": column 8:"), "{got:?}");
 }
 
 #[test]

@@ -79,6 +79,7 @@ impl Rig {
 
     fn work(&mut self, messages: &[Message]) {
         let mut batch = Batch::new(self.stage.topic.clone(), 0, 1, self.task.position());
+        batch.arrived = TEN + 100 * HOUR;
         for (offset, m) in (self.task.position()..).zip(messages) {
             batch.push(offset, m.timestamp, m.key.as_deref(), m.value.as_deref());
         }

@@ -6,8 +6,11 @@
 mod bounds;
 mod given;
 mod hopping;
+mod hostile;
+mod operators;
 mod records;
 mod repartition;
 mod restore;
 mod slices;
+mod times;
 mod windows;
