@@ -3,7 +3,7 @@
 //! Read from the section `tests` of a file, run by `tidemill test`. Knows nothing of text. Invariant: the engine is the
 //! real one; of a topic that is named in `then`, everything that came is looked at.
 
-use crate::event_time;
+use crate::event_time::EventTime;
 use crate::formats::{Datum, Format};
 use crate::graph::{Stage, Topology};
 use crate::task::TaskError;
@@ -165,9 +165,9 @@ fn same(wanted: &Value, found: &Value) -> bool {
 
 impl Message {
     fn event_time(&self) -> Option<i64> {
-        let path = self.stage.reading()?.time.as_ref()?;
+        let EventTime::Field(field) = self.stage.reading()?.time.as_ref()? else { return None };
         let document = crate::formats::Document::from_json(self.value.clone());
-        event_time::read(&document.get(path), path).ok()
+        field.read(&document.get(&field.path)).ok()
     }
 
     /// As it would lie in the topic.

@@ -119,6 +119,12 @@ impl Source {
         key_format => "key_format",
         /// A dotted field; else the record's own timestamp is its time.
         time => "time",
+        /// As [`Source::time`], where a unit or a zone stands beside it.
+        time_field => "time.field",
+        /// Of times that are numbers: `s`, `ms`, `us`, `ns`.
+        unit => "time.unit",
+        /// Of times without an offset: `UTC`, `+02:00`, `Europe/Berlin`.
+        zone => "time.zone",
         /// `earliest`, `latest`, `committed`.
         start => "start",
         /// How long a partition is silent before the clock closes its windows.
@@ -162,6 +168,11 @@ impl Step {
     /// Field rules: `[("event_id", "text"), ("duration_seconds", "number? >= 0")]`.
     pub fn validate<'a>(self, rules: impl IntoIterator<Item = (&'a str, &'a str)>) -> Step {
         self.operator("validate", Part::of(rules))
+    }
+
+    /// A JSON Schema, by its file.
+    pub fn validate_schema(self, file: &str) -> Step {
+        self.operator("validate", Part::of([("schema", file)]))
     }
 
     /// Names and expressions: `[("is_high_value", "amount > 100")]`.

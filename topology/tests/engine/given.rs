@@ -20,7 +20,7 @@ pub fn topology(rest: &str) -> Arc<Topology> {
 /// One source `events` from topic `in`, one grouping `g` and its output `out`.
 pub fn grouping(window: &str, aggregate: &str, emit: &str, output: &str) -> Arc<Topology> {
     topology(&format!(
-        "sources:\n  events: {{ topic: in, key_format: string, time: at }}\nsteps:\n  g:\n    from: events\n    group_by: record.key\n    {window}\n    aggregate: {{ {aggregate} }}\n    emit: {emit}\noutputs:\n  out: {{ from: g{output} }}\n"
+        "sources:\n  events: {{ topic: in, key_format: string, time: {{ field: at, unit: ms }} }}\nsteps:\n  g:\n    from: events\n    group_by: record.key\n    {window}\n    aggregate: {{ {aggregate} }}\n    emit: {emit}\noutputs:\n  out: {{ from: g{output} }}\n"
     ))
 }
 

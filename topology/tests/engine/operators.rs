@@ -146,7 +146,7 @@ fn set_computes_in_order_and_leaves_all_else_as_it_was_written() {
         (r#"{"user":5}"#, "not-an-object: set 'user.level': field 'user' is no object, so it can have no field"),
         (r#"{"user":[]}"#, "not-an-object: set 'user.level': field 'user' is no object, so it can have no field"),
         ("[1]", "not-an-object: set 'double': the value is no object, so it can have no field"),
-        (r#"{"amount":"much"}"#, "wrong-type: set 'double': column 8 of the expression"),
+        (r#"{"amount":"much"}"#, "wrong-type: set 'double': column 1 of the expression: `amount` is a text"),
     ] {
         let said = becomes(&mut t, value);
         assert!(said == wanted || (!wanted.starts_with('{') && said.starts_with(wanted)), "{value}: {said}");
@@ -168,7 +168,7 @@ fn wall_time_is_the_arrival_of_the_batch() {
 #[test]
 fn what_one_branch_changes_the_next_one_does_not_see() {
     let mut t = Tester::new(topology(
-        "sources:\n  events: { topic: in, key_format: string }\nsteps:\n  a: { from: events, do: [ { set: { x: 1 + x, new: \"'n'\" } }, { redact: [ip, d.e] } ] }\n  b: { from: a, do: [ { set: { x: x + 1 } }, { filter: \"ip is null && d.e is null && d.f is not null\" } ] }\n  c: { from: events, do: [ { filter: \"ip is not null && d.e is not null && new is null\" } ] }\n  f: { from: events, do: [ { set: { x: 99 } }, { filter: \"false\" } ] }\n  z: { from: events, do: [ { filter: \"x == 1\" } ] }\noutputs:\n  a: { from: a }\n  b: { from: b }\n  c: { from: c }\n  z: { from: z }\n",
+        "sources:\n  events: { topic: in, key_format: string }\nsteps:\n  a: { from: events, do: [ { set: { x: 1 + x, new: \"'n'\" } }, { redact: [ip, d.e] } ] }\n  b: { from: a, do: [ { set: { x: x + 1 } }, { filter: \"ip is null && d.e is null && d.f is not null\" } ] }\n  c: { from: events, do: [ { filter: \"ip is not null && d.e is not null && new is null\" } ] }\n  f: { from: events, do: [ { set: { x: 99 } }, { filter: \"false\" } ] }\n  z: { from: events, do: [ { filter: \"x == 1\" } ] }\noutputs:\n  f: { from: f }\n  a: { from: a }\n  b: { from: b }\n  c: { from: c }\n  z: { from: z }\n",
     ));
     let value = r#"{"x":1,"ip":"1.2.3.4","d":{"e":5,"f":6}}"#;
     t.feed("in", Message::new("k", value));
