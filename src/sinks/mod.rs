@@ -63,7 +63,7 @@ impl Sinks {
             let group = spec.group(&settings.app);
             let connection = connection.for_sink(&group, memory / on.len() as u64);
             let outlet = Outlet::open(&connection)?;
-            let letters = (topology.dead_letters.topic.clone(), settings.max_record);
+            let letters = (topology.dead_letters.clone(), settings.max_record);
             let shared = Shared::new((*spec).clone(), group, outlet, letters)?;
             let crew = Arc::new(Crew::new(Arc::new(shared), connection.instance.clone()));
             let (stages, hears) = (BTreeMap::from([(spec.topic.clone(), spec.name.clone())]), crew.clone());

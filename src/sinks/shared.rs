@@ -6,8 +6,9 @@ use super::health::Health;
 use super::postgres::Written;
 use super::protections::Protections;
 use crate::kafka::{Fault, Outlet, ReaderHandle};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use tidemill_topology::DeadLetters;
 use tidemill_topology::sinks::{PostgresSpec, SinkSpec, Target};
 
 #[derive(Default)]
@@ -43,8 +44,8 @@ pub struct Shared {
     /// `<app>-sink-<name>`: the group, the connections' name, the key in the offset table.
     pub group: String,
     pub outlet: Outlet,
-    /// The topic of dead letters, and the largest record that it takes.
-    pub letters: (Arc<str>, usize),
+    /// Where dead letters go and what they must not hold, and the largest record that the topic takes.
+    pub letters: (DeadLetters, usize),
     pub health: Health,
     pub totals: Totals,
     pub protections: Protections,
@@ -57,7 +58,7 @@ pub struct Shared {
 impl Shared {
     /// # Errors
     /// No randomness for the mark.
-    pub fn new(spec: SinkSpec, group: String, outlet: Outlet, letters: (Arc<str>, usize)) -> Result<Shared, Fault> {
+    pub fn new(spec: SinkSpec, group: String, outlet: Outlet, letters: (DeadLetters, usize)) -> Result<Shared, Fault> {
         let mut mark = [0; 8];
         getrandom::fill(&mut mark).map_err(|e| Fault::failed(format!("no randomness for a sink's owner: {e}")))?;
         Ok(Shared {
