@@ -1,22 +1,14 @@
-//! A real PostgreSQL for one test, by `tests/stack/postgres`, and SQL to it through `psql`, as a person would. Called by
-//! tests. Invariant: the server ends with the value, or with this process if that dies first.
+//! SQL through `psql`, as a person would: whole scripts, and rows in bulk. Knows a server's port; called by what must not
+//! share a client with the product. Invariant: the first statement that fails ends a script.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-pub struct Postgres {
-    pub host: String,
-    pub port: u16,
-    /// A superuser without a password.
-    pub user: String,
-    directory: PathBuf,
-    psql: PathBuf,
-    _scratch: tempfile::TempDir,
-}
-
-fn script() -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../stack/postgres"))
+/// A server of `tests/stack/postgres`, as its superuser.
+pub struct Psql {
+    port: u16,
+    program: PathBuf,
 }
 
 /// The client of the newest server, where it is not on the path.
@@ -27,28 +19,15 @@ fn client() -> PathBuf {
     found.pop().unwrap_or_else(|| "psql".into())
 }
 
-impl Postgres {
-    /// Panics with the script's own words if the server does not start.
-    pub fn start() -> Postgres {
-        let scratch = tempfile::tempdir().expect("the temporary directory takes files");
-        let directory = scratch.path().join("postgres");
-        let watch = std::process::id().to_string();
-        let output = script().arg("start").arg(&directory).args(["--watch", &watch]).output();
-        let output = output.expect("tests/stack/postgres can be run");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let env = String::from_utf8_lossy(&output.stdout).into_owned();
-        let value = |name: &str| {
-            let found = env.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            found.unwrap_or_else(|| panic!("the script prints {name}")).to_owned()
-        };
-        let port = value("PGPORT").parse().expect("a port is a number");
-        Postgres { host: value("PGHOST"), port, user: value("PGUSER"), directory, psql: client(), _scratch: scratch }
+impl Psql {
+    pub fn of(port: u16) -> Psql {
+        Psql { port, program: client() }
     }
 
     fn psql(&self, database: &str) -> Command {
-        let mut psql = Command::new(&self.psql);
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", &self.host, "-p", &self.port.to_string()]);
-        psql.args(["-U", &self.user, "-d", database]).env("PGTZ", "UTC").env("PGCLIENTENCODING", "UTF8");
+        let mut psql = Command::new(&self.program);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        psql.args(["-U", "postgres", "-d", database]).env("PGTZ", "UTC").env("PGCLIENTENCODING", "UTF8");
         psql
     }
 
@@ -66,7 +45,7 @@ impl Postgres {
     }
 
     fn feed(&self, mut psql: Command, lines: impl Iterator<Item = String>) -> Result<String, String> {
-        let failed = |e: std::io::Error| format!("{}: {e}", self.psql.display());
+        let failed = |e: std::io::Error| format!("{}: {e}", self.program.display());
         let mut child =
             psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         let mut input = std::io::BufWriter::new(child.stdin.take().expect("a pipe was asked for"));
@@ -78,11 +57,5 @@ impl Postgres {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
             false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         }
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        drop(script().arg("stop").arg(&self.directory).status());
     }
 }

@@ -8,8 +8,9 @@
 use serde_json::Value;
 use std::process::Command;
 use tidemill_harness::hourly::Judge;
+use tidemill_harness::postgres::Postgres;
 use tidemill_harness::process::program;
-use tidemill_harness::psql::Postgres;
+use tidemill_harness::psql::Psql;
 use tidemill_harness::verdict::Row;
 
 const DATABASE: &str = "postgres";
@@ -46,8 +47,8 @@ fn simulated() -> (Vec<Row>, Vec<String>, Value) {
 }
 
 /// The tables as the simulator's own words would fill them.
-fn fill(postgres: &Postgres, rows: &[Row], kinds: &[String], expected: &Value) {
-    postgres.sql(DATABASE, TABLES).unwrap();
+fn fill(psql: &Psql, rows: &[Row], kinds: &[String], expected: &Value) {
+    psql.sql(DATABASE, TABLES).unwrap();
     let sql = |value: &Value| if value.is_null() { "NULL".to_owned() } else { value.to_string().replace('"', "'") };
     let hours = expected["hours"].as_array().unwrap().iter().map(|h| {
         let fields = ["aggregation_hour", "event_type", "total_events", "unique_users", "total_duration_seconds"];
@@ -55,7 +56,7 @@ fn fill(postgres: &Postgres, rows: &[Row], kinds: &[String], expected: &Value) {
         format!("({})", values.join(","))
     });
     let hours: Vec<String> = hours.collect();
-    postgres.sql(DATABASE, &format!("INSERT INTO hourly_aggregations VALUES {}", hours.join(","))).unwrap();
+    psql.sql(DATABASE, &format!("INSERT INTO hourly_aggregations VALUES {}", hours.join(","))).unwrap();
     let good = rows.iter().zip(kinds).filter(|(_, kind)| ["plain", "disordered", "late"].contains(&kind.as_str()));
     let good = good.map(|(row, _)| {
         let event: Value = serde_json::from_slice(row.value.as_ref().unwrap()).unwrap();
@@ -65,7 +66,7 @@ fn fill(postgres: &Postgres, rows: &[Row], kinds: &[String], expected: &Value) {
         let time = text("timestamp");
         format!("{}\t{}\t{}\t{time}\t{data}\t{duration}", text("event_id"), text("user_id"), text("event_type"))
     });
-    postgres.copy(DATABASE, "raw_events", good).unwrap();
+    psql.copy(DATABASE, "raw_events", good).unwrap();
 }
 
 /// A dead letter for each record that must be one.
@@ -84,9 +85,10 @@ fn dead(rows: &[Row], kinds: &[String]) -> Vec<Row> {
 #[test]
 fn sql_and_the_simulator_agree_and_every_error_is_seen() {
     let (rows, kinds, expected) = simulated();
-    let postgres = Postgres::start();
-    fill(&postgres, &rows, &kinds, &expected);
-    let judge = Judge::open(&postgres, DATABASE).unwrap();
+    let server = Postgres::start(&[]);
+    let psql = Psql::of(server.port);
+    fill(&psql, &rows, &kinds, &expected);
+    let judge = Judge::open(&psql, DATABASE).unwrap();
     judge.fill_input(&rows).unwrap();
     let letters = dead(&rows, &kinds);
     judge.fill_dead(&letters, "user-events").unwrap();
@@ -116,20 +118,20 @@ fn sql_and_the_simulator_agree_and_every_error_is_seen() {
         ("UPDATE oracle.parsed SET partition = partition + record_offset % 2", "another partition"),
         ("UPDATE oracle.events SET is_late = NOT is_late WHERE duration IS NULL", "by its order"),
     ] {
-        let found = asked_with(&postgres, damage);
+        let found = asked_with(&psql, damage);
         assert!(found.iter().any(|f| f.contains(seen_by)), "{damage}: {found:?}");
     }
     assert_eq!(judge.findings().unwrap(), Vec::<String>::new(), "the damage was mended each time");
 }
 
 /// The findings with this damage done, which is mended afterwards from copies.
-fn asked_with(postgres: &Postgres, damage: &str) -> Vec<String> {
+fn asked_with(psql: &Psql, damage: &str) -> Vec<String> {
     let tables = ["hourly_aggregations", "raw_events", "oracle.dead", "oracle.parsed", "oracle.events"];
     let copy = |t: &str| format!("copy_of_{}", t.replace('.', "_"));
     let keep: String = tables.iter().map(|t| format!("CREATE TABLE {} AS SELECT * FROM {t};", copy(t))).collect();
-    postgres.sql(DATABASE, &format!("{keep} {damage};")).unwrap();
-    let found = Judge::again(postgres, DATABASE).findings().unwrap();
+    psql.sql(DATABASE, &format!("{keep} {damage};")).unwrap();
+    let found = Judge::again(psql, DATABASE).findings().unwrap();
     let mend = |t: &&str| format!("TRUNCATE {t}; INSERT INTO {t} SELECT * FROM {0}; DROP TABLE {0};", copy(t));
-    postgres.sql(DATABASE, &tables.iter().map(mend).collect::<String>()).unwrap();
+    psql.sql(DATABASE, &tables.iter().map(mend).collect::<String>()).unwrap();
     found
 }

@@ -4,7 +4,7 @@
 //! Called by `seed1` and by tests. Knows the job's topics and tables, not its code.
 //! Invariant: every question is answered by the database alone, over the bytes that the producers sent.
 
-use crate::psql::Postgres;
+use crate::psql::Psql;
 use crate::verdict::{Broker, Row};
 
 /// A question whose right answer is no row, and what a row means.
@@ -62,14 +62,14 @@ pub struct Census {
 
 /// The job's database, with the oracle's schema beside its tables.
 pub struct Judge<'a> {
-    postgres: &'a Postgres,
+    psql: &'a Psql,
     database: &'a str,
 }
 
 impl<'a> Judge<'a> {
     /// Makes the oracle's schema anew. The job's tables are there.
-    pub fn open(postgres: &'a Postgres, database: &'a str) -> Result<Judge<'a>, String> {
-        let judge = Judge { postgres, database };
+    pub fn open(psql: &'a Psql, database: &'a str) -> Result<Judge<'a>, String> {
+        let judge = Judge { psql, database };
         judge.sql(
             "DROP SCHEMA IF EXISTS oracle CASCADE; CREATE SCHEMA oracle;
              CREATE TABLE oracle.raw (partition int, record_offset bigint, sent_ms bigint, key bytea, value bytea);
@@ -79,12 +79,12 @@ impl<'a> Judge<'a> {
     }
 
     /// The same schema, as it was filled.
-    pub fn again(postgres: &'a Postgres, database: &'a str) -> Judge<'a> {
-        Judge { postgres, database }
+    pub fn again(psql: &'a Psql, database: &'a str) -> Judge<'a> {
+        Judge { psql, database }
     }
 
     fn sql(&self, text: &str) -> Result<Vec<String>, String> {
-        self.postgres.sql(self.database, text)
+        self.psql.sql(self.database, text)
     }
 
     /// Loads the input from Kafka, all of which is there, and works the oracle's own answer out.
@@ -95,7 +95,7 @@ impl<'a> Judge<'a> {
     }
 
     pub fn fill_input(&self, rows: &[Row]) -> Result<(), String> {
-        self.postgres.copy(self.database, "oracle.raw", rows.iter().map(raw_line))?;
+        self.psql.copy(self.database, "oracle.raw", rows.iter().map(raw_line))?;
         self.sql(include_str!("oracle.sql")).map(drop)
     }
 
@@ -108,7 +108,7 @@ impl<'a> Judge<'a> {
 
     pub fn fill_dead(&self, rows: &[Row], input: &str) -> Result<(), String> {
         let lines: Result<Vec<String>, String> = rows.iter().map(|row| dead_line(row, input)).collect();
-        self.postgres.copy(self.database, "oracle.dead", lines?.into_iter())
+        self.psql.copy(self.database, "oracle.dead", lines?.into_iter())
     }
 
     /// Everything that is not as it must be, each said in a line; a few examples of each.

@@ -34,13 +34,13 @@ impl World {
     }
 
     fn judge_of(&self) -> Result<Judge<'_>, String> {
-        Judge::open(&self.postgres, DATABASE)
+        Judge::open(&self.psql, DATABASE)
     }
 
     /// The job makes its tables itself, at its start.
     fn wait_tables(&mut self) -> Result<(), String> {
         let until = Instant::now() + Duration::from_secs(30);
-        while let Err(error) = self.postgres.sql(DATABASE, "SELECT 1 FROM hourly_aggregations, raw_events LIMIT 1") {
+        while let Err(error) = self.psql.sql(DATABASE, "SELECT 1 FROM hourly_aggregations, raw_events LIMIT 1") {
             if Instant::now() > until {
                 return Err(format!("the job did not make its tables: {error}"));
             }
@@ -58,7 +58,7 @@ impl World {
         let until = began + Duration::from_secs(self.options.patience);
         let mut left = usize::MAX;
         while Instant::now() < until {
-            left = Judge::again(&self.postgres, DATABASE).differences()?;
+            left = Judge::again(&self.psql, DATABASE).differences()?;
             if left == 0 {
                 self.settled_ms = Some(began.elapsed().as_millis() as u64);
                 self.say("the tables are right");

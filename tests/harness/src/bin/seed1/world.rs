@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 use tidemill_harness::cluster::Cluster;
+use tidemill_harness::postgres::Postgres;
 use tidemill_harness::process::{Process, Start, program, run};
-use tidemill_harness::psql::Postgres;
+use tidemill_harness::psql::Psql;
 use tidemill_harness::rng::Rng;
 use tidemill_harness::verdict::Broker;
 
@@ -23,7 +24,7 @@ pub struct World {
     pub options: Options,
     pub rng: Rng,
     pub broker: Broker,
-    pub postgres: Postgres,
+    pub psql: Psql,
     pub kills: u64,
     pub versions: String,
     pub findings: Vec<String>,
@@ -40,6 +41,7 @@ pub struct World {
     log: PathBuf,
     env: Vec<(String, String)>,
     _cluster: Cluster,
+    _postgres: Postgres,
 }
 
 impl World {
@@ -49,14 +51,15 @@ impl World {
         let file = shipped(scratch)?;
         // Event times are old, and results carry them: the broker must not delete them by age.
         let cluster = Cluster::start_in(&scratch.join("kafka"), 1, &[], &["log.retention.ms=-1"]);
-        let postgres = Postgres::start();
-        postgres.sql("postgres", &format!("CREATE ROLE {OWNER} LOGIN; CREATE DATABASE {DATABASE} OWNER {OWNER};"))?;
+        let postgres = Postgres::start(&[]);
+        let psql = Psql::of(postgres.port);
+        psql.sql("postgres", &format!("CREATE ROLE {OWNER} LOGIN; CREATE DATABASE {DATABASE} OWNER {OWNER};"))?;
         let broker = Broker::new(&cluster.bootstrap);
         broker.create_topic(INPUT, options.partitions, 1)?;
         let port = free_port()?;
         let env = [
             ("KAFKA_BOOTSTRAP_SERVERS", cluster.bootstrap.clone()),
-            ("DB_HOST", postgres.host.clone()),
+            ("DB_HOST", "127.0.0.1".to_owned()),
             ("DB_PORT", postgres.port.to_string()),
             ("METRICS_PORT_CONSUMER", port.to_string()),
             ("FLUSH_INTERVAL_SECONDS", "1".to_owned()),
@@ -67,7 +70,7 @@ impl World {
         Ok(World {
             rng: Rng::new(seed ^ 0x006b_696c_6c73),
             broker,
-            postgres,
+            psql,
             kills: 0,
             versions: String::new(),
             findings: Vec::new(),
@@ -83,6 +86,7 @@ impl World {
             log: scratch.join("job.log"),
             env,
             _cluster: cluster,
+            _postgres: postgres,
             options,
         })
     }
