@@ -36,8 +36,8 @@ pub(crate) fn set(root: &mut Value, path: &[Box<str>], value: Value) -> Result<U
     let (last, way) = path.split_last().ok_or(0usize)?;
     for (index, name) in way.iter().enumerate() {
         if fields.get(&**name).is_none_or(Value::is_null) {
-            let wrap = |inner: Value, name: &Box<str>| Value::Object(Map::from_iter([(name.to_string(), inner)]));
-            let nested = path[index + 1..].iter().rev().fold(value, wrap);
+            let names = path[index + 1..].iter().rev();
+            let nested = names.fold(value, |inner, name| Value::Object(Map::from_iter([(name.to_string(), inner)])));
             return Ok(put(fields, name, index + 1, nested));
         }
         fields = fields.get_mut(&**name).and_then(Value::as_object_mut).ok_or(index + 1)?;
