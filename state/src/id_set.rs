@@ -3,7 +3,7 @@
 //! invariant: the segments of a bucket, read together, are exactly the ids that were sealed.
 
 use crate::{
-    Changes, StateId, StateStore, StoreError,
+    Changes, StateId, StateStore, StoreError, View,
     buckets::Dead,
     codec::{self, CodecError},
     ids::Ids,
@@ -109,6 +109,27 @@ impl IdSet {
             Some(e) => Err(e),
             None => Ok(set),
         }
+    }
+
+    /// The ids of one bucket as a view holds them, of narrow ones the low 64 bits; `each` answers whether to go on.
+    /// For who has no set of its own.
+    pub fn read(
+        view: &dyn View,
+        (id, bucket): (StateId, u64),
+        width: Width,
+        each: &mut dyn FnMut(u128) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut failed = None;
+        let range = keys::bucket_range(id, bucket);
+        view.scan(&range.start, &range.end, &mut |_, value| {
+            let mut go_on = true;
+            let read = codec::decode_versioned(VERSION, value, |version, body| {
+                unpack(width, version, body, |print| go_on = go_on && each(print))
+            });
+            failed = read.err().map(|cause| StoreError::Value { id, bucket, cause });
+            go_on && failed.is_none()
+        })?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Adds a fingerprint; whether it was new to its bucket. Past the bound the oldest bucket is dropped, even this one.
@@ -252,7 +273,9 @@ impl IdSet {
         let held = self.buckets.entry(bucket).or_insert_with(|| Bucket::new(width));
         held.segments.push(segment);
         let before = held.ids.len();
-        codec::decode_versioned(VERSION, value, |version, body| unpack(width, version, body, &mut held.ids))?;
+        codec::decode_versioned(VERSION, value, |version, body| {
+            unpack(width, version, body, |print| _ = held.ids.insert(print))
+        })?;
         self.total += held.ids.len() - before;
         Ok(())
     }
@@ -336,7 +359,7 @@ fn pack(width: Width, ids: &[u128], out: &mut Vec<u8>) {
     }
 }
 
-fn unpack(width: Width, version: u8, body: &[u8], into: &mut Prints) -> Result<(), CodecError> {
+fn unpack(width: Width, version: u8, body: &[u8], mut into: impl FnMut(u128)) -> Result<(), CodecError> {
     let malformed = |cause: String| CodecError::Malformed { version, cause };
     let (&stored, packed) = body.split_first().ok_or_else(|| malformed("no width".into()))?;
     if stored as usize != width.bytes() {
@@ -346,7 +369,7 @@ fn unpack(width: Width, version: u8, body: &[u8], into: &mut Prints) -> Result<(
         return Err(malformed(format!("{} bytes of fingerprints are no whole number of them", packed.len())));
     }
     for chunk in packed.chunks_exact(width.bytes()) {
-        into.insert(chunk.iter().fold(0, |id, &byte| id << 8 | u128::from(byte)));
+        into(chunk.iter().fold(0, |id, &byte| id << 8 | u128::from(byte)));
     }
     Ok(())
 }

@@ -4,10 +4,11 @@
 use crate::{
     changes::Changes,
     error::StoreError,
-    store::{Meta, StateStore},
+    store::{Meta, StateStore, View},
 };
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -38,24 +39,27 @@ impl MemoryStore {
     }
 }
 
+impl View for Held {
+    fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
+        if from < to {
+            let mut range = self.entries.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+            while range.next().is_some_and(|(k, v)| each(k, v)) {}
+        }
+        Ok(())
+    }
+
+    fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        Ok(self.meta.clone())
+    }
+}
+
 impl StateStore for MemoryStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.read().entries.get(key).cloned())
     }
 
-    fn query(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<Option<Meta>, StoreError> {
-        let held = self.read();
-        if from < to {
-            let mut range =
-                held.entries.range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Excluded(to)));
-            while range.next().is_some_and(|(k, v)| each(k, v)) {}
-        }
-        Ok(held.meta.clone())
+    fn view(&self, look: &mut dyn FnMut(&dyn View) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        look(&*self.read())
     }
 
     fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError> {

@@ -7,11 +7,11 @@ use crate::{
     codec,
     error::StoreError,
     rebuild,
-    store::{Meta, StateStore},
+    store::{Meta, StateStore, View},
 };
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, ErrorKind, LogLevel, LruCacheOptions, MemtableFactory, Options, ReadOptions, WriteBatch,
+    DBRecoveryMode, ErrorKind, LogLevel, LruCacheOptions, MemtableFactory, Options, ReadOptions, Snapshot, WriteBatch,
     WriteBufferManager, WriteOptions,
 };
 use std::path::{Path, PathBuf};
@@ -259,32 +259,47 @@ impl RocksStore {
     }
 }
 
+/// A snapshot of both column families.
+struct Moment<'s> {
+    store: &'s RocksStore,
+    snapshot: Snapshot<'s>,
+}
+
+impl Moment<'_> {
+    fn how(&self) -> ReadOptions {
+        let mut how = ReadOptions::default();
+        how.set_snapshot(&self.snapshot);
+        how
+    }
+}
+
+impl View for Moment<'_> {
+    fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut how = self.how();
+        how.set_iterate_upper_bound(to);
+        let mut entries = self.store.db.raw_iterator_opt(how);
+        entries.seek(from);
+        while entries.item().is_some_and(|(key, value)| each(key, value)) {
+            entries.next();
+        }
+        entries.status().map_err(|e| self.store.failure(e))
+    }
+
+    fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        self.store.read_meta(&self.how())
+    }
+}
+
 impl StateStore for RocksStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.db.get(key).map_err(|e| self.failure(e))
     }
 
-    fn query(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<Option<Meta>, StoreError> {
-        let view = self.db.snapshot();
-        if from < to {
-            let mut how = ReadOptions::default();
-            how.set_snapshot(&view);
-            how.set_iterate_upper_bound(to);
-            let mut entries = self.db.raw_iterator_opt(how);
-            entries.seek(from);
-            while entries.item().is_some_and(|(key, value)| each(key, value)) {
-                entries.next();
-            }
-            entries.status().map_err(|e| self.failure(e))?;
-        }
-        let mut how = ReadOptions::default();
-        how.set_snapshot(&view);
-        self.read_meta(&how)
+    fn view(&self, look: &mut dyn FnMut(&dyn View) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        look(&Moment { store: self, snapshot: self.db.snapshot() })
     }
 
     fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError> {

@@ -16,6 +16,15 @@ pub struct Meta {
     pub append_time: i64,
 }
 
+/// One moment of a store: what is applied meanwhile is not seen.
+pub trait View {
+    /// Calls `each` with every entry of `[from, to)`, ascending, until it answers `false`. `each` must not call the store.
+    fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError>;
+
+    /// What the store knew about its log then.
+    fn meta(&self) -> Result<Option<Meta>, StoreError>;
+}
+
 /// A task's entries and their [`Meta`]. One writer at a time; readers may be many.
 pub trait StateStore: Send + Sync {
     /// The value of `key`.
@@ -33,7 +42,19 @@ pub trait StateStore: Send + Sync {
         from: &[u8],
         to: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-    ) -> Result<Option<Meta>, StoreError>;
+    ) -> Result<Option<Meta>, StoreError> {
+        let mut meta = None;
+        self.view(&mut |view| {
+            view.scan(from, to, each)?;
+            meta = view.meta()?;
+            Ok(())
+        })?;
+        Ok(meta)
+    }
+
+    /// Lets `look` see one moment of the store, in as many scans as it likes; short, for the store keeps what the moment
+    /// needs until it returns. `look` must not call the store.
+    fn view(&self, look: &mut dyn FnMut(&dyn View) -> Result<(), StoreError>) -> Result<(), StoreError>;
 
     /// Writes all changes and the meta, or nothing. Later entries of one key win. Applying the same again is harmless.
     fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError>;

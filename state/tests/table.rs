@@ -311,6 +311,12 @@ macro_rules! delegate {
             ) -> Result<Option<Meta>, StoreError> {
                 self.store.query(from, to, each)
             }
+            fn view(
+                &self,
+                look: &mut dyn FnMut(&dyn tidemill_state::View) -> Result<(), StoreError>,
+            ) -> Result<(), StoreError> {
+                self.store.view(look)
+            }
             fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError> {
                 self.store.apply(changes, meta)
             }
