@@ -4,9 +4,9 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::graph::Stage;
-use crate::windows::{By, CELL_VERSION, Cell};
+use crate::windows::{By, Cell};
 use serde_json::{Map, Value, json};
-use tidemill_state::{codec, keys};
+use tidemill_state::keys;
 
 impl Stage {
     /// `{"state":…, "window": start in ms or null, "key":…, "owes": an update is due, "value": {aggregate: number}}`.
@@ -21,7 +21,7 @@ impl Stage {
             let what = if here { ("bytes", json!(value.len())) } else { ("gone", json!(true)) };
             return Ok(json!({ "state": entry.name, what.0: what.1 }));
         };
-        let (_, cell) = codec::decode::<Cell>(CELL_VERSION, value).map_err(|e| e.to_string())?;
+        let cell = Cell::read(value).map_err(|e| e.to_string())?;
         let mut values = Map::new();
         for (aggregate, value) in group.aggregates.iter().zip(&cell.values) {
             values.insert(aggregate.name.clone(), in_json(&aggregate.function.datum(value))?);

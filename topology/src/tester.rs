@@ -6,6 +6,7 @@
 
 use crate::checkpoint::{Checkpoint, Counts};
 use crate::graph::Topology;
+use crate::query::{Ask, Part, Refusal};
 use crate::record::Batch;
 use crate::sealed::{OutRecord, Sealed};
 use crate::task::{Task, TaskError, TaskSetup};
@@ -285,6 +286,12 @@ impl Tester {
         self.running.iter().find(of).map(|r| &r.task)
     }
 
+    /// The store of that task: what is committed.
+    pub fn store(&self, topic: &str, partition: i32) -> Option<&dyn StateStore> {
+        let of = |r: &&Running| &*r.task.id().topic == topic && r.task.id().partition == partition;
+        self.running.iter().find(of).map(|r| &r.store as &dyn StateStore)
+    }
+
     /// What became of the records of a topic, over all partitions.
     pub fn counts(&self, topic: &str) -> Counts {
         let tasks = self.running.iter().filter(|r| &*r.task.id().topic == topic);
@@ -299,6 +306,21 @@ impl Tester {
                 dead: sum.dead + c.dead,
             }
         })
+    }
+
+    /// What is committed answers to a question: a part of each partition that may hold the answer.
+    ///
+    /// # Errors
+    /// What is wrong with the question, or with a store.
+    pub fn ask(&self, ask: &Ask<'_>) -> Result<Vec<Part>, String> {
+        let question = self.topology.question(ask).map_err(|refusal| match refusal {
+            Refusal::NoStep(text) | Refusal::Wrong(text) => text,
+        })?;
+        let asked = question.partitions(self.partitions);
+        let holds =
+            |r: &&Running| r.task.id().topic == question.stage().topic && asked.contains(&r.task.id().partition);
+        let parts = self.running.iter().filter(holds).map(|r| question.answer(&r.store, &|| true));
+        parts.collect::<Result<_, _>>().map_err(|e| e.to_string())
     }
 
     /// Wall clock, ms.

@@ -3,7 +3,7 @@
 //! Called by the engine for every record, and where outputs are made. Knows nothing of records, topics or offsets.
 //! Invariant: what a format writes, it reads back as the same value; a failure never quotes the payload.
 
-mod base64;
+pub(crate) mod base64;
 mod datum;
 mod document;
 pub(crate) mod edit;

@@ -58,6 +58,11 @@ impl By {
         Ok(from..out.len())
     }
 
+    /// The key of such values, as JSON; of fields only.
+    pub fn join(parts: &[&[u8]]) -> Vec<u8> {
+        parts.iter().flat_map(|part| [&(part.len() as u32).to_be_bytes()[..], part].concat()).collect()
+    }
+
     /// The values of such a key, as JSON; of fields only.
     pub fn parts<'k>(&self, mut key: &'k [u8]) -> Vec<&'k [u8]> {
         let mut parts = Vec::new();

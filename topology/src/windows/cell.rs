@@ -5,6 +5,7 @@
 
 use crate::windows::aggregate::Value;
 use serde::{Deserialize, Serialize};
+use tidemill_state::{CodecError, codec};
 
 /// Version of the encoding.
 pub(crate) const VERSION: u8 = 1;
@@ -17,11 +18,16 @@ pub(crate) struct Cell {
     pub values: Vec<Value>,
 }
 
+impl Cell {
+    pub fn read(bytes: &[u8]) -> Result<Cell, CodecError> {
+        codec::decode(VERSION, bytes).map(|(_, cell)| cell)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::decimal::Decimal;
-    use tidemill_state::codec;
 
     fn examples() -> Vec<Cell> {
         let number = |t: &str| Value::Number(Some(Decimal::parse(t).unwrap()));

@@ -28,7 +28,7 @@ type Ids = HashSet<u64, foldhash::fast::RandomState>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// Every window that begins before has said all.
-    next: i64,
+    pub next: i64,
     /// This one has said its groups up to this one.
     after: Option<Vec<u8>>,
 }
@@ -43,7 +43,22 @@ pub(super) struct Hopping {
 /// The first window that a record counts in, in front of its key.
 pub(super) fn write_from(window: Window, pane: i64, stream_time: i64, out: &mut Vec<u8>) {
     let from = first_over(window, pane).max(window.first_open(stream_time));
-    out.extend_from_slice(&((from as u64) ^ (1 << 63)).to_be_bytes());
+    out.extend_from_slice(&from_bytes(from));
+}
+
+fn from_bytes(from: i64) -> [u8; FROM] {
+    ((from as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+/// The starts of the windows over a pane.
+pub(super) fn windows_over(window: Window, pane: i64) -> impl Iterator<Item = i64> {
+    let hops = window.size / window.hop;
+    (0..hops).map(move |n| first_over(window, pane).saturating_add(n.saturating_mul(window.hop)))
+}
+
+/// The keys under which entries of a group may stand in a pane.
+pub(super) fn keys_in(window: Window, pane: i64, key: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    windows_over(window, pane).map(move |from| [&from_bytes(from)[..], key].concat())
 }
 
 fn first_over(window: Window, pane: i64) -> i64 {
@@ -55,6 +70,46 @@ fn split(key: &[u8]) -> (i64, &[u8]) {
     match key.split_first_chunk::<FROM>() {
         Some((from, key)) => ((u64::from_be_bytes(*from) ^ (1 << 63)) as i64, key),
         None => (i64::MAX, key),
+    }
+}
+
+/// The groups of one window, while its panes are put together.
+pub(super) struct Together<'g> {
+    group: &'g Group,
+    start: i64,
+    /// Of the distinct counts.
+    slots: Vec<usize>,
+    groups: BTreeMap<Vec<u8>, Whole>,
+}
+
+impl<'g> Together<'g> {
+    pub fn new(group: &'g Group, start: i64) -> Together<'g> {
+        let slots = group.distinct().map(|(slot, _)| slot).collect();
+        Together { group, start, slots, groups: BTreeMap::new() }
+    }
+
+    /// Takes an entry of a pane in, if it counts in this window. `ids`: those of the pane for each distinct count, by the
+    /// hash of their entry's key.
+    pub fn add(&mut self, full: &[u8], cell: &Cell, ids: &[HashMap<u64, Vec<u64>>]) {
+        let (from, key) = split(full);
+        if from > self.start {
+            return;
+        }
+        let (group, slots) = (self.group, self.slots.len());
+        let fresh = || Whole { values: group.initial().collect(), ids: vec![Ids::default(); slots] };
+        let whole = self.groups.entry(key.to_vec()).or_insert_with(fresh);
+        for ((value, more), aggregate) in whole.values.iter_mut().zip(&cell.values).zip(&group.aggregates) {
+            *value = merged(&aggregate.function, *value, *more);
+        }
+        for (all, ids) in whole.ids.iter_mut().zip(ids) {
+            all.extend(ids.get(&xxhash_rust::xxh3::xxh3_64(full)).into_iter().flatten());
+        }
+    }
+
+    /// What the window says of each group, in the order of their keys.
+    pub fn cells(self) -> impl DoubleEndedIterator<Item = (Vec<u8>, Cell)> {
+        let slots = self.slots;
+        self.groups.into_iter().map(move |(key, whole)| (key, whole.cell(&slots)))
     }
 }
 
@@ -135,31 +190,15 @@ impl GroupState {
 
     /// What a window has to say, last group first.
     fn put_together(&mut self, said: &Said<'_>, start: i64, window: Window) -> Result<Rows, Mute> {
-        let group = said.group;
-        let slots: Vec<usize> = group.distinct().map(|(slot, _)| slot).collect();
-        let mut groups: BTreeMap<Vec<u8>, Whole> = BTreeMap::new();
+        let mut together = Together::new(said.group, start);
         let panes: Vec<i64> = self.open.range(start..window.end_of(start)).copied().collect();
         for pane in panes {
             let ids: Vec<HashMap<u64, Vec<u64>>> = self.ids_by_key(pane);
             let page = Page { bucket: pane as u64, after: None, limit: usize::MAX };
-            self.table.page(said.store, page, |full, cell| {
-                let (from, key) = split(full);
-                if from > start {
-                    return;
-                }
-                let fresh = || Whole { values: group.initial().collect(), ids: vec![Ids::default(); slots.len()] };
-                let whole = groups.entry(key.to_vec()).or_insert_with(fresh);
-                for ((value, more), aggregate) in whole.values.iter_mut().zip(&cell.values).zip(&group.aggregates) {
-                    *value = merged(&aggregate.function, *value, *more);
-                }
-                for (all, ids) in whole.ids.iter_mut().zip(&ids) {
-                    all.extend(ids.get(&xxhash_rust::xxh3::xxh3_64(full)).into_iter().flatten());
-                }
-            })?;
+            self.table.page(said.store, page, |full, cell| together.add(full, cell, &ids))?;
         }
         let after = self.read_progress(said)?.filter(|p| p.next == start).and_then(|p| p.after);
-        let left = groups.into_iter().rev().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
-        Ok(left.map(|(key, whole)| (key, whole.cell(&slots))).collect())
+        Ok(together.cells().rev().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after)).collect())
     }
 
     fn read_progress(&mut self, said: &Said<'_>) -> Result<Option<Progress>, StoreError> {

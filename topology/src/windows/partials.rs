@@ -117,7 +117,7 @@ impl Partials {
         self.bytes = 0;
         let cells = std::mem::take(&mut self.cells);
         for cell in cells {
-            let partition = (xxh3_64(hop.group.bare(&cell.key)) % sender.partitions.max(1) as u64) as i32;
+            let partition = partition_of(hop.group.bare(&cell.key), sender.partitions);
             cell.partials(&hop.group, |partial, size| {
                 to.entry(partition)
                     .or_default()
@@ -138,6 +138,11 @@ impl Partials {
             send(hop, sender, (partition, Bundle { time, ..post.bundle }), outputs);
         }
     }
+}
+
+/// Where the partials of a group go, and its windows live.
+pub(crate) fn partition_of(group_key: &[u8], partitions: i32) -> i32 {
+    (xxh3_64(group_key) % partitions.max(1) as u64) as i32
 }
 
 /// The bundle that is being filled for one partition.

@@ -44,6 +44,8 @@ pub(crate) enum ValueForm {
 pub(crate) enum Moment {
     Update,
     Final,
+    /// Somebody asked.
+    Open,
 }
 
 /// What a row says.
@@ -185,7 +187,7 @@ impl Row<'_> {
         Ok(())
     }
 
-    fn json(&self, fields: &[(usize, String)], out: &mut Vec<u8>) -> Result<(), FormatError> {
+    pub fn json(&self, fields: &[(usize, String)], out: &mut Vec<u8>) -> Result<(), FormatError> {
         out.push(b'{');
         if let Some((start, end)) = self.window {
             out.extend_from_slice(b"\"window\":{\"start\":\"");
@@ -204,8 +206,9 @@ impl Row<'_> {
         self.doubts("approximate", Value::is_approximate, fields, out);
         self.doubts("overflow", |value| *value == Value::Overflow, fields, out);
         out.extend_from_slice(match self.moment {
-            Moment::Update => b",\"result\":\"update\"}",
+            Moment::Update => &b",\"result\":\"update\"}"[..],
             Moment::Final => b",\"result\":\"final\"}",
+            Moment::Open => b",\"result\":\"open\"}",
         });
         Ok(())
     }

@@ -128,7 +128,7 @@ pub(super) fn named<'n>(node: Option<&'n Node>, place: &str, mistakes: &mut Mist
 }
 
 /// `; did you mean 'x'?` for the nearest of `known`, if it is near.
-pub(super) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
     let near = known.map(|k| (strsim::damerau_levenshtein(name, k), k)).min()?;
     // `form` for `format` is a word begun and left; otherwise a third of the letters may be wrong.
     let begun = name.len() >= 3 && near.1.starts_with(name);

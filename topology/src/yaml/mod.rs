@@ -8,6 +8,7 @@ pub mod builder;
 mod cases;
 mod environment;
 mod fields;
+mod http;
 mod keys;
 mod operators;
 mod outputs;
@@ -20,6 +21,8 @@ mod steps;
 mod tests;
 mod tree;
 
+pub(crate) use fields::suggest;
+pub use http::{Http, Peer};
 pub use scalars::duration;
 pub use settings::Settings;
 #[cfg(test)]
@@ -61,6 +64,9 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let mut loaded = parse(&text, &name, &|key| std::env::var(key).ok())?;
     let folder = path.parent().unwrap_or(Path::new(""));
     loaded.sinks.iter_mut().for_each(|sink| sink.beside(folder));
+    if let Some(token) = loaded.settings.http.as_mut().and_then(|http| http.token_file.as_mut()) {
+        *token = folder.join(&*token);
+    }
     Ok(loaded)
 }
 

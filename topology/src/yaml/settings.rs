@@ -1,8 +1,10 @@
-//! The sections that do not belong to the graph: `kafka`, `state`, `lanes`, `commit`, `memory`, `topics`.
+//! The sections that do not belong to the graph: `kafka`, `state`, `lanes`, `commit`, `memory`, `topics`; `http` stands
+//! in a file of its own.
 //!
 //! Called by [`parse`](super::parse). Knows nothing of steps. Invariant: each setting has its default here and nowhere else.
 
 use super::fields::{Fields, Mistakes, named, scalar};
+use super::http::Http;
 use super::scalars;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ pub struct Settings {
     pub min_insync_replicas: i32,
     /// Largest record that is made, bytes.
     pub max_record: usize,
+    /// Queries and status; none: off.
+    pub http: Option<Http>,
 }
 
 impl Default for Settings {
@@ -49,6 +53,7 @@ impl Default for Settings {
             replication: 3,
             min_insync_replicas: 2,
             max_record: 1 << 20,
+            http: None,
         }
     }
 }
@@ -70,6 +75,7 @@ pub(super) fn read(top: &mut Fields<'_>, mistakes: &mut Mistakes) -> Settings {
     s.memory = top.read("memory", scalars::bytes, mistakes);
     set(&mut s.max_record, top.read("max_record", max_record, mistakes));
     topics(&mut s, top, mistakes);
+    s.http = section(top, "http", mistakes).and_then(|http| super::http::read(http, mistakes));
     s
 }
 

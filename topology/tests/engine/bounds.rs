@@ -3,7 +3,7 @@
 use crate::given::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tidemill_state::{Changes, MemoryStore, Meta, StateStore, StoreError};
+use tidemill_state::{Changes, MemoryStore, Meta, StateStore, StoreError, View};
 use tidemill_topology::{Batch, Checkpoint, Sealed, Stage, Task, TaskSetup, Tester, Topology, tester::Message};
 
 /// A store that counts how many entries it shows.
@@ -37,6 +37,10 @@ impl StateStore for Counting {
             self.shown.fetch_add(1, Ordering::Relaxed);
             each(key, value)
         })
+    }
+
+    fn view(&self, look: &mut dyn FnMut(&dyn View) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.inner.view(look)
     }
 
     fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError> {

@@ -2,8 +2,8 @@
 
 use crate::given::{TEN, topology};
 use std::collections::{BTreeMap, BTreeSet};
-use tidemill_topology::Tester;
 use tidemill_topology::tester::Message;
+use tidemill_topology::{Ask, Tester};
 
 const SIZE: i64 = 60;
 const HOP: i64 = 20;
@@ -36,6 +36,11 @@ type Rows = BTreeMap<(i64, String), (i64, i64, i64)>;
 
 /// The definition.
 fn expected(events: &[Event]) -> (Rows, u64) {
+    all_windows(events, |closed| closed)
+}
+
+/// The windows that are closed, or those that are not.
+fn all_windows(events: &[Event], wanted: impl Fn(bool) -> bool) -> (Rows, u64) {
     let (mut time, mut late) = (i64::MIN / 2, 0);
     let mut windows: BTreeMap<(i64, i64), Vec<Event>> = BTreeMap::new();
     for event in events {
@@ -46,7 +51,7 @@ fn expected(events: &[Event]) -> (Rows, u64) {
         over.iter().for_each(|start| windows.entry((*start, event.kind)).or_default().push(*event));
         time = time.max(event.at);
     }
-    windows.retain(|(start, _), _| time >= start + SIZE + GRACE);
+    windows.retain(|(start, _), _| wanted(time >= start + SIZE + GRACE));
     let row = |all: Vec<Event>| {
         let users: BTreeSet<i64> = all.iter().map(|e| e.user).collect();
         (all.len() as i64, users.len() as i64, all.iter().map(|e| e.user).max().unwrap())
@@ -60,14 +65,19 @@ fn message(event: &Event) -> Message {
     Message::new(format!("k{kind}"), format!(r#"{{"kind":"k{kind}","user":{user},"at":{at},"x":{user}}}"#))
 }
 
+fn place(row: &serde_json::Value, key: &str) -> ((i64, String), (i64, i64, i64)) {
+    let start: jiff::Timestamp = row["window"]["start"].as_str().unwrap().parse().unwrap();
+    let number = |name: &str| row[name].as_i64().unwrap();
+    let place = (start.as_millisecond() - TEN, row[key].as_str().unwrap().to_owned());
+    (place, (number("n"), number("users"), number("high")))
+}
+
 fn said(tester: &mut Tester, key: &str) -> Rows {
     let mut rows = Rows::new();
     for message in tester.take("rows") {
         let row: serde_json::Value = serde_json::from_slice(message.value.as_deref().unwrap()).unwrap();
-        let start: jiff::Timestamp = row["window"]["start"].as_str().unwrap().parse().unwrap();
-        let number = |name: &str| row[name].as_i64().unwrap();
-        let place = (start.as_millisecond() - TEN, row[key].as_str().unwrap().to_owned());
-        let twice = rows.insert(place, (number("n"), number("users"), number("high")));
+        let (place, values) = place(&row, key);
+        let twice = rows.insert(place, values);
         assert_eq!(twice, None, "a window said a group twice: {row}");
     }
     rows
@@ -84,6 +94,38 @@ fn what_windows_say_is_their_definition() {
         tester.run().unwrap();
         assert_eq!(said(&mut tester, key), expected, "by {by}");
         assert_eq!(tester.counts("events").late, late);
+    }
+}
+
+/// What is open is the definition of what is not closed yet, after any number of events, seals and crashes.
+#[test]
+fn what_a_query_says_is_the_definition_of_the_open_windows() {
+    let events = events();
+    for (by, key) in [("record.key", "key"), ("[kind]", "kind")] {
+        let mut tester = Tester::new(topology(&text(by)));
+        let mut seen = 0;
+        for (index, event) in events.iter().enumerate() {
+            tester.feed("events", message(event));
+            if index % 23 != 0 {
+                continue;
+            }
+            tester.run().unwrap();
+            if index % 2 == 0 {
+                tester.restart().unwrap();
+            }
+            let open = all_windows(&events[..=index], |closed| !closed).0;
+            let parts = tester.ask(&Ask { step: "sliding", fields: &[], window: None, limit: 10_000 }).unwrap();
+            let rows: Rows = parts.iter().flat_map(|p| &p.rows).map(|(_, row)| place(row, key)).collect();
+            assert_eq!(rows, open, "by {by} after {index} events");
+            seen += rows.len();
+            let Some(((start, kind), row)) = open.first_key_value() else { continue };
+            let (fields, window) = ([(key.to_owned(), kind.clone())], (TEN + start).to_string());
+            let one = Ask { step: "sliding", fields: &fields, window: Some(&window), limit: 10 };
+            let parts = tester.ask(&one).unwrap();
+            let rows: Vec<_> = parts.iter().flat_map(|p| &p.rows).map(|(_, row)| place(row, key)).collect();
+            assert_eq!(rows, [((*start, kind.clone()), *row)], "one group of one window");
+        }
+        assert!(seen > 100);
     }
 }
 

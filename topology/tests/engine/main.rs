@@ -8,6 +8,7 @@ mod given;
 mod hopping;
 mod hostile;
 mod operators;
+mod queries;
 mod records;
 mod repartition;
 mod restore;

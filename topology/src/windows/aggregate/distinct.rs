@@ -173,6 +173,6 @@ impl Distinct {
 }
 
 /// Windows in their order, also before 1970.
-fn bucket(start: i64) -> u64 {
+pub(in crate::windows) fn bucket(start: i64) -> u64 {
     (start as u64) ^ (1 << 63)
 }
