@@ -6,6 +6,7 @@
 use super::messages::{Finished, Job, Totals};
 use crate::exactly_once::{Assignment, Committer, Cycle, Landed, Outcome, Protections, Refusal, Step, apply};
 use crate::kafka::{Connection, Fault, KafkaCommitter, Purge, Snapshots};
+use crate::roster::Roster;
 use crate::stop_points::{self, Point};
 use crate::watchdog::Watchdog;
 use crate::{process, state_dir};
@@ -29,6 +30,7 @@ pub struct Setup {
     pub protections: Protections,
     pub watchdog: Arc<Watchdog>,
     pub purge: Arc<Purge>,
+    pub roster: Arc<Roster>,
 }
 
 struct Thread {
@@ -146,22 +148,27 @@ impl Thread {
             for position in &sealed.checkpoint.positions {
                 self.setup.purge.note(&position.topic, position.partition, position.offset);
             }
-            if sealed.changelog.is_none() {
-                continue;
+            if sealed.changelog.is_some() && !apply_patiently(&stores[&sealed.task], sealed, *landed) {
+                return;
             }
-            let store = &stores[&sealed.task];
-            for tries in 1.. {
-                match apply(store, sealed, *landed) {
-                    Ok(()) => break,
-                    Err(error) if tries >= APPLY_TRIES => {
-                        let cause = format!("task {}: {}", sealed.task, state_dir::condemn(&error));
-                        let cause = format!("{cause}; nothing is lost, the changelog has it");
-                        return process::exit(&cause, false);
-                    }
-                    Err(error) => tracing::warn!(task = %sealed.task, %error, "applying again"),
-                }
-            }
+            self.setup.roster.committed(&sealed.task, sealed.assignment, &sealed.checkpoint);
         }
         stop_points::reached(Point::Apply);
     }
+}
+
+/// Whether it worked; if not, the process is ending.
+fn apply_patiently(store: &Arc<dyn StateStore>, sealed: &Sealed, landed: Landed) -> bool {
+    for tries in 1.. {
+        match apply(store, sealed, landed) {
+            Ok(()) => break,
+            Err(error) if tries >= APPLY_TRIES => {
+                let cause = format!("task {}: {}", sealed.task, state_dir::condemn(&error));
+                process::exit(&format!("{cause}; nothing is lost, the changelog has it"), false);
+                return false;
+            }
+            Err(error) => tracing::warn!(task = %sealed.task, %error, "applying again"),
+        }
+    }
+    true
 }

@@ -2,7 +2,8 @@
 //!
 //! Hears assignments from the consumer thread, has tasks recovered on threads of their own, gives them to lanes, takes
 //! them back, and ends the process in order.
-//! Invariant: a task's folder is opened only after its previous owner in this process has let go of it.
+//! Invariant: a task's folder is opened only after its previous owner in this process has let go of it, and every reader
+//! of its store too.
 
 use super::committer::{self, Setup};
 use super::ends::Ends;
@@ -10,7 +11,9 @@ use super::lane::{LaneActor, LaneSettings, Parts, Upward};
 use super::messages::{Adopt, Drain, Drained, Heard, LetGo, Lost, Release, Stop, Totals};
 use super::partition::fault;
 use crate::exactly_once::{Facts, Protections, Ready, Why};
+use crate::http::Serving;
 use crate::kafka::{Connection, Event, Fault, Log, Place, Purge, ReaderHandle, Recovered, Snapshots};
+use crate::roster::{self, Progress, Roster};
 use crate::sinks::Sinks;
 use crate::watchdog::Watchdog;
 use crate::{clock, process};
@@ -47,6 +50,9 @@ pub struct Plan {
     pub ends: Ends,
     pub purge: Arc<Purge>,
     pub sinks: Sinks,
+    pub roster: Arc<Roster>,
+    /// Answers questions; none: off.
+    pub http: Option<Serving>,
 }
 
 impl Plan {
@@ -146,6 +152,7 @@ impl Supervisor {
                 protections: self.plan.protections,
                 watchdog: self.plan.watchdog.clone(),
                 purge: self.plan.purge.clone(),
+                roster: self.plan.roster.clone(),
             };
             let (gate, told) = (self.gate.clone(), lane.clone().recipient());
             spawn(&format!("committer-{number}"), move || committer::run(setup, &work, || gate.open(), &told));
@@ -165,10 +172,12 @@ impl Supervisor {
                     if self.plan.protections.on("let_go") =>
                 {
                     *next = Some(number);
+                    self.plan.roster.restoring(&task, number);
                 }
                 _ => self.recover(task, number, ctx),
             }
         }
+        self.plan.roster.joined();
     }
 
     fn revoked(&mut self, tasks: Vec<(TaskId, u64)>) {
@@ -179,6 +188,7 @@ impl Supervisor {
                 Phase::Running { number: runs } if *runs == number => {
                     tracked.phase = Phase::Leaving { next: None };
                     let lane = tracked.lane;
+                    self.plan.roster.withdraw(&task, roster::Phase::Leaving);
                     self.tell(lane, Release(task));
                 }
                 Phase::Recovering { number: recovers, cancel, next } => {
@@ -207,6 +217,7 @@ impl Supervisor {
         let cancel = Arc::new(AtomicBool::new(false));
         let phase = Phase::Recovering { number, cancel: cancel.clone(), next: None };
         self.tasks.insert(task.clone(), Tracked { lane, phase });
+        self.plan.roster.restoring(&task, number);
         let (plan, gate, supervisor) = (self.plan.clone(), self.gate.clone(), ctx.address());
         let began = Instant::now();
         spawn(&format!("recover-{task}"), move || {
@@ -231,6 +242,8 @@ impl Supervisor {
         let Some(tracked) = self.tasks.get_mut(&task) else { return };
         tracked.phase = Phase::Running { number };
         let lane = tracked.lane;
+        let progress = Progress::recovered(ready.checkpoint.as_ref(), ready.position);
+        self.plan.roster.running(&task, number, progress, store.clone());
         self.tell(lane, Adopt { task: Box::new(work), store });
         if self.tasks.values().all(|t| matches!(t.phase, Phase::Running { .. })) {
             let ms = self.assigned_at.elapsed().as_millis() as u64;
@@ -254,7 +267,12 @@ impl Supervisor {
         let t = self.totals;
         let Totals { committed, aborted, unknown, recycled } = t;
         tracing::info!(committed, aborted, unknown, recycled, "stopped");
-        process::leave(process::DONE);
+        let plan = self.plan.clone();
+        // On a thread: answers on their way have a moment, and this one must not wait.
+        spawn("leave", move || {
+            plan.http.iter().for_each(Serving::ended);
+            process::leave(process::DONE);
+        });
     }
 }
 
@@ -297,6 +315,9 @@ fn revive(
         new_store: u128::from_le_bytes(new_store),
     };
     let cancelled = || cancel.load(Ordering::Relaxed);
+    if !plan.roster.wait_unread(id, &cancelled) {
+        return Ok(None);
+    }
     let place = Place { folder: &folder, options: &plan.rocks, changelog, cancelled: &cancelled };
     // The time that lanes take to settle their transactions is enough for both.
     let prepared = plan.log.prepare(id, &place);
@@ -364,6 +385,7 @@ impl Handler<RecoveryOver> for Supervisor {
             _ => {
                 // A revived store is dropped here, so the folder is free.
                 self.tasks.remove(&task);
+                self.plan.roster.gone(&task);
                 if let Some(next) = next {
                     self.recover(task, next, ctx);
                 }
@@ -379,7 +401,10 @@ impl Handler<LetGo> for Supervisor {
         let Some(Phase::Leaving { next }) = self.tasks.get(&task).map(|t| &t.phase) else { return };
         match *next {
             Some(number) => self.recover(task, number, ctx),
-            None => drop(self.tasks.remove(&task)),
+            None => {
+                self.tasks.remove(&task);
+                self.plan.roster.gone(&task);
+            }
         }
     }
 }
@@ -393,6 +418,7 @@ impl Handler<Lost> for Supervisor {
                 && let Phase::Running { number } = tracked.phase
             {
                 tracked.phase = Phase::Leaving { next: Some(number) };
+                self.plan.roster.withdraw(&task, roster::Phase::Restoring);
             }
         }
     }
@@ -423,6 +449,8 @@ impl Handler<Stop> for Supervisor {
         tracing::info!(signal, "stopping");
         self.stopping = true;
         self.plan.sinks.stop();
+        self.plan.roster.stopping();
+        self.plan.http.iter().for_each(Serving::stop);
         self.reader.quiet();
         if self.lanes.is_empty() {
             self.reader.close();
