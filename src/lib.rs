@@ -6,7 +6,9 @@
 pub mod actors;
 pub mod cli;
 pub mod exactly_once;
+pub mod http;
 pub mod kafka;
+pub mod roster;
 pub mod runtime;
 pub mod simulate;
 pub mod sinks;

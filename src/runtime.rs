@@ -5,9 +5,11 @@
 
 use crate::actors::{Ends, LaneSettings, Plan, Stop, Supervisor};
 use crate::exactly_once::Protections;
+use crate::http::{Bound, Facts};
 use crate::kafka::{
     Connection, Event, Fault, Log, Purge, Reader, Snapshots, Topics, delete_retention_ms, refuse_unfit,
 };
+use crate::roster::Roster;
 use crate::sinks::Sinks;
 use crate::state_dir::StateDir;
 use crate::watchdog::Watchdog;
@@ -20,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidemill_state::RocksOptions;
-use tidemill_topology::{Loaded, Settings, Topology};
+use tidemill_topology::{Loaded, Settings, TaskId, Topology};
 
 /// Between two deletions of what has been read from between two stages.
 const PURGE: Duration = Duration::from_secs(60);
@@ -43,6 +45,7 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let state = options.state.unwrap_or_else(|| settings.state.clone());
     let given = options.instance.or_else(|| std::env::var("POD_NAME").ok().filter(|n| !n.is_empty()));
     let dir = StateDir::take(&state, &settings.app, given)?;
+    let bound = settings.http.as_ref().map(Bound::open).transpose()?;
     let memory = memory::split(settings.memory);
     let connection = Connection::new(&settings, &dir.instance, memory.fetch)?;
     if protections.on("verify") {
@@ -54,6 +57,13 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let limit = connection.transaction_timeout() * 2;
     let late = move |lane, step| process::exit(&too_long(lane, step, limit), false);
     let log = Arc::new(Log::open(&connection, protections)?);
+    let roster = Arc::new(Roster::default());
+    let http = bound.map(|bound| {
+        let (ends, roster) = (log.clone(), roster.clone());
+        let end = Box::new(move |task: &TaskId| ends.end(&task.topic, task.partition));
+        let (app, instance) = (settings.app.clone(), dir.instance.clone());
+        bound.serve(Facts { app, instance, topology: topology.clone(), partitions: partitions.clone(), roster, end })
+    });
     let between = topology.repartitions.iter().map(|r| r.topic.to_string()).collect();
     let sinks = Sinks::start(&sinks, &connection, (&topology, &settings), memory.sinks)?;
     let plan = Plan {
@@ -72,6 +82,8 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         ends: Ends::start(log.clone())?,
         log,
         purge: Purge::start(&connection, between, PURGE)?,
+        roster,
+        http: http.transpose()?,
         connection,
     };
     tracing::info!(app = settings.app, instance = dir.instance, lanes, state = %dir.folder.display(), "starting");

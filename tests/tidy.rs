@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str], &str)] = &[
     ("rdkafka", &["src/kafka/"], "one folder knows Kafka; records leave it as our own type"),
     ("rdkafka_sys", &["src/kafka/native.rs"], "all calls without a safe form stand in one file"),
     ("actix", &["src/actors/", "src/runtime.rs"], "the engine and the protocol run without actors"),
+    ("actix_web", &["src/http/"], "the HTTP edge is one room; a client of it needs no framework"),
     ("rocksdb", &["state/src/rocks.rs"], "a store is a trait; one file knows the library"),
     ("tokio_postgres", &["src/sinks/"], "one folder knows the databases that results go to"),
     ("bincode", &["state/src/codec.rs"], "3.0.0 is a tombstone: the way out must be one file"),

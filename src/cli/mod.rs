@@ -3,13 +3,16 @@
 //! Called by `main.rs` alone. Knows every room, and decides nothing that they do not.
 //! Invariant: 0 done, 1 failed, 2 usage, 78 configuration; results on standard output, everything else on standard error.
 
+mod ask;
 mod check;
 mod migrate;
 mod plan;
+mod query;
 mod reset;
 mod run;
 mod simulate;
 mod state;
+mod status;
 mod test;
 mod topics;
 
@@ -61,6 +64,10 @@ enum Command {
     /// Look into the stores of a state directory: check, dump.
     #[command(subcommand)]
     State(state::Command),
+    /// Ask a running process for the open windows of a grouping.
+    Query(query::Args),
+    /// Ask a running process how its tasks are.
+    Status(status::Args),
     /// Produce events as a source system would, with faults in stated shares, and say what to expect of them.
     #[command(subcommand)]
     Simulate(simulate::Command),
@@ -100,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Reset(args) => reset::run(&args, cli.output),
         Command::Migrate(args) => migrate::run(&args, cli.output),
         Command::State(command) => state::run(&command, cli.output),
+        Command::Query(args) => query::run(&args, cli.output),
+        Command::Status(args) => status::run(&args, cli.output),
         Command::Simulate(command) => simulate::run(&command, cli.output),
     };
     match done {
