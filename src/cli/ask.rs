@@ -85,7 +85,7 @@ mod tests {
     fn columns_are_as_wide_as_their_cells_and_numbers_stand_to_the_right() {
         let heads = ["who", "n"].map(str::to_owned);
         let rows = [vec![json!("a\u{1b}[2J"), json!(1)], vec![json!("b"), json!(100)], vec![Value::Null, Value::Null]];
-        let expected = "who            n\na\\u{1b}[2J    1\nb            100\n-              -\n";
+        let expected = "who           n\na\\u{1b}[2J    1\nb           100\n-             -\n";
         assert_eq!(table(&heads, &rows), expected);
     }
 }

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidemill_topology::{Http, TaskId, Topology};
 
+/// Answers where a task's input ends.
+pub type End = Box<dyn Fn(&TaskId) -> Option<i64> + Send + Sync>;
+
 /// What the process is, for its answers.
 pub struct Facts {
     pub app: String,
@@ -22,7 +25,7 @@ pub struct Facts {
     pub partitions: BTreeMap<String, i32>,
     pub roster: Arc<Roster>,
     /// Where a task's input ends now; may take a while. `None`: nobody said.
-    pub end: Box<dyn Fn(&TaskId) -> Option<i64> + Send + Sync>,
+    pub end: End,
 }
 
 /// See the module.

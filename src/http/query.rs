@@ -110,6 +110,7 @@ fn answer(desk: &Desk, asked: &Asked) -> Result<Reply, Reply> {
     }
     if !gathered.missing.is_empty() {
         peers::ask(desk, asked, &mut gathered);
+        gathered.keep(asked.question.limit());
     }
     match gathered.missing.is_empty() {
         true => Ok(whole(&asked.question, gathered)),
@@ -124,7 +125,10 @@ fn local(desk: &Desk, question: &Question, wanted: &BTreeSet<i32>) -> Result<Gat
     for partition in wanted {
         let task = question.stage().task(*partition);
         match part(desk, question, &task, until)? {
-            Ok(part) => drop(gathered.parts.insert(*partition, part)),
+            Ok(part) => {
+                gathered.parts.insert(*partition, part);
+                gathered.keep(question.limit());
+            }
             Err(why) => drop(gathered.missing.insert(*partition, why.to_owned())),
         }
     }
@@ -171,8 +175,6 @@ fn whole(question: &Question, gathered: Gathered) -> Reply {
         return Reply::refusal(404, "finished", message);
     }
     rows.sort_by_key(|(start, _)| *start);
-    more |= rows.len() > question.limit();
-    rows.truncate(question.limit());
     let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
     let mut body = json!({ "rows": rows, "positions": { &*question.stage().topic: positions } });
     if more {
@@ -225,6 +227,23 @@ impl Gathered {
         Some(gathered)
     }
 
+    /// Drops the rows that are beyond the limit, whatever else may come: first windows first, then first partitions.
+    pub fn keep(&mut self, limit: usize) {
+        if self.parts.values().map(|part| part.rows.len()).sum::<usize>() <= limit {
+            return;
+        }
+        let places = self.parts.iter().flat_map(|(p, part)| part.rows.iter().map(|(start, _)| (*start, *p)));
+        let mut places: Vec<(i64, i32)> = places.collect();
+        places.sort_unstable();
+        let mut kept: BTreeMap<i32, usize> = BTreeMap::new();
+        places.into_iter().take(limit).for_each(|(_, partition)| *kept.entry(partition).or_default() += 1);
+        for (partition, part) in &mut self.parts {
+            let kept = kept.get(partition).copied().unwrap_or(0);
+            part.more |= kept < part.rows.len();
+            part.rows.truncate(kept);
+        }
+    }
+
     /// Takes in what a peer said. Of two that both had a partition, the one that had come further counts.
     pub fn add(&mut self, peer: &str, other: Gathered) {
         for (partition, part) in other.parts {
@@ -261,6 +280,19 @@ mod tests {
         assert_eq!((&read.parts, &read.missing), (&gathered.parts, &gathered.missing));
         assert!(text.contains("1.50"), "{text}");
         assert!(Gathered::from_json(&json!({ "error": "busy" })).is_none());
+    }
+
+    #[test]
+    fn beyond_the_limit_the_last_windows_go_first() {
+        let mut gathered = Gathered::default();
+        for (partition, starts) in [(0, [1, 2, 3]), (1, [1, 1, 4])] {
+            let rows = starts.map(|start| (start, json!(null))).into();
+            gathered.parts.insert(partition, Part { position: 0, stream_time: 0, rows, more: false });
+        }
+        gathered.keep(4);
+        let left = |partition| gathered.parts[&partition].rows.iter().map(|(start, _)| *start).collect::<Vec<_>>();
+        assert_eq!((left(0), left(1)), (vec![1, 2], vec![1, 1]));
+        assert!(gathered.parts.values().all(|part| part.more));
     }
 
     #[test]

@@ -237,7 +237,7 @@ impl<'a> Look<'a> {
 
     fn step(&self) -> Result<(), Ended> {
         self.steps.set(self.steps.get().wrapping_add(1));
-        match self.steps.get() % STRIDE != 0 || (self.in_time)() {
+        match !self.steps.get().is_multiple_of(STRIDE) || (self.in_time)() {
             true => Ok(()),
             false => Err(Ended::Late),
         }
