@@ -3,6 +3,7 @@
 //! Asked by lanes, answered to partition actors. Knows nothing of time. Invariant: an end is fetched after it was asked
 //! for, never kept.
 
+use crate::clock;
 use crate::kafka::{Fault, Log};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -11,8 +12,8 @@ use std::sync::mpsc::{Sender, channel};
 pub struct Asked {
     pub topic: Arc<str>,
     pub partition: i32,
-    /// Takes the answer; `None`: the broker did not give one.
-    pub tell: Box<dyn FnOnce(Option<i64>) + Send>,
+    /// Takes the answer and the wall time at which it was asked, ms; `None`: the broker did not give one.
+    pub tell: Box<dyn FnOnce(Option<i64>, i64) + Send>,
 }
 
 /// A handle to the thread; there are never more questions on their way than tasks.
@@ -26,7 +27,9 @@ impl Ends {
         let (ask, asked) = channel::<Asked>();
         let answer = move || {
             for Asked { topic, partition, tell } in asked {
-                tell(log.end(&topic, partition));
+                // Before, not after: an answer may be long on its way, and what is written meanwhile is not behind it.
+                let asked = clock::now();
+                tell(log.end(&topic, partition), asked);
             }
         };
         let thread = std::thread::Builder::new().name("ends".into()).spawn(answer);

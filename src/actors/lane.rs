@@ -149,7 +149,7 @@ impl LaneActor {
                 // Until the answer has come; the actor sets the next time then.
                 held.pulse.idle_check.set(None);
                 let actor = held.actor.clone();
-                let tell = Box::new(move |end| drop(actor.try_send(InputEnd(end))));
+                let tell = Box::new(move |end, asked| drop(actor.try_send(InputEnd { end, asked })));
                 self.ends.ask(Asked { topic: task.topic.clone(), partition: task.partition, tell });
             }
         }

@@ -26,10 +26,15 @@ pub struct Seal(pub Arc<Assignment>);
 #[rtype(result = "()")]
 pub struct Applied(pub u64);
 
-/// Where the task's input ends, as the broker said after the task had asked; `None`: it did not say.
+/// Where the task's input ends.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct InputEnd(pub Option<i64>);
+pub struct InputEnd {
+    /// `None`: the broker did not say.
+    pub end: Option<i64>,
+    /// When it was asked, ms of wall time: what was written since is not counted.
+    pub asked: i64,
+}
 
 /// Let go of task and store.
 #[derive(Message)]

@@ -138,14 +138,13 @@ impl Handler<Applied> for PartitionActor {
 impl Handler<InputEnd> for PartitionActor {
     type Result = ();
 
-    fn handle(&mut self, InputEnd(end): InputEnd, _: &mut Self::Context) {
+    fn handle(&mut self, InputEnd { end, asked }: InputEnd, _: &mut Self::Context) {
         let Phase::Running { task, .. } = &mut self.phase else { return };
-        let now = clock::now();
         // No answer is no proof; any other end than the position has the task wait a while.
-        if task.idle(end.unwrap_or(-1), now) {
+        if task.idle(end.unwrap_or(-1), asked) {
             tracing::debug!(task = %task.id(), time = task.stream_time(), "idle: stream time follows the clock");
         }
-        self.pulse.read(task, now);
+        self.pulse.read(task, clock::now());
     }
 }
 

@@ -43,7 +43,9 @@ fn trickle(producer: &ThreadedProducer<DefaultProducerContext>, until: Instant) 
     let mut number = 0;
     while Instant::now() < until {
         for partition in 0..PARTITIONS {
-            let value = format!("{{\"at\":{number},\"kind\":\"view\",\"size\":50,\"amount\":1}}");
+            // A time in ms, not a number that can only be seconds.
+            let at = 1_767_261_600_000i64 + number;
+            let value = format!("{{\"at\":{at},\"kind\":\"view\",\"size\":50,\"amount\":1}}");
             let key = format!("key-{partition}");
             producer.send(BaseRecord::to("torture-input").partition(partition).key(&key).payload(&value)).unwrap();
         }

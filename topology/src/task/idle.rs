@@ -22,8 +22,8 @@ impl Task {
         Some(since.saturating_add(idle).max(worth).max(self.idle_after))
     }
 
-    /// The input ended at `end` when it was asked at the wall time `now`, which was after [`Task::idle_check`] said so.
-    /// True if the stream time has moved.
+    /// The input ended at `end` when it was asked at the wall time `now`: the clock before the question, not at its answer,
+    /// for what is written in between is not behind `end`. True if the stream time has moved.
     pub fn idle(&mut self, end: i64, now: i64) -> bool {
         let idle = self.stage.reading().and_then(|r| r.idle);
         let (Some(idle), Some(due)) = (idle, self.idle_check()) else { return false };

@@ -11,7 +11,7 @@ use crate::proxy::{Action, Event, Kind, Release, Rule, RuleId};
 use std::time::{Duration, Instant};
 
 /// For what must happen in a process that runs.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(60);
 /// For a release that may never be due.
 const SHORT: Duration = Duration::from_millis(1_500);
 const SLICE: Duration = Duration::from_millis(50);
