@@ -36,6 +36,13 @@ fn row_of(message: &BorrowedMessage<'_>) -> Row {
     }
 }
 
+fn created_all(results: Vec<rdkafka::admin::TopicResult>) -> Result<(), String> {
+    results.into_iter().try_for_each(|result| match result {
+        Ok(_) => Ok(()),
+        Err((name, code)) => Err(format!("{name}: {code}")),
+    })
+}
+
 impl Broker {
     pub fn new(bootstrap: &str) -> Broker {
         Broker { bootstrap: bootstrap.to_owned() }
@@ -57,13 +64,19 @@ impl Broker {
         let admin: AdminClient<DefaultClientContext> =
             self.config("read_committed", "harness").create().map_err(|e| format!("{name}: {e}"))?;
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let created = futures_executor::block_on(admin.create_topics(&[topic], &options));
-        let results = created.map_err(|e| format!("{name}: {e}"))?;
-        results.into_iter().try_for_each(|result| match result {
-            Ok(_) => Ok(()),
-            Err((name, code)) => Err(format!("{name}: {code}")),
-        })
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        // A broker that has only just started may leave a request without an answer; whether it was carried out is asked.
+        let deadline = Instant::now() + SILENCE;
+        loop {
+            let created = futures_executor::block_on(admin.create_topics([&topic], &options));
+            let Err(error) = created else { return created_all(created.unwrap_or_default()) };
+            if self.partitions(name).is_ok() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{name}: {error}"));
+            }
+        }
     }
 
     pub fn partitions(&self, topic: &str) -> Result<Vec<i32>, String> {
