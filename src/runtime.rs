@@ -64,6 +64,7 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         let (app, instance) = (settings.app.clone(), dir.instance.clone());
         bound.serve(Facts { app, instance, topology: topology.clone(), partitions: partitions.clone(), roster, end })
     });
+    let asked = log.clone();
     let between = topology.repartitions.iter().map(|r| r.topic.to_string()).collect();
     let sinks = Sinks::start(&sinks, &connection, (&topology, &settings), memory.sinks)?;
     let plan = Plan {
@@ -79,7 +80,7 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         protections,
         snapshots: Arc::new(Snapshots::default()),
         watchdog: Watchdog::start(lanes, limit, late),
-        ends: Ends::start(log.clone())?,
+        ends: Ends::start(move |topic, partition| asked.end(topic, partition))?,
         log,
         purge: Purge::start(&connection, between, PURGE)?,
         roster,

@@ -4,7 +4,7 @@
 //! for, never kept.
 
 use crate::clock;
-use crate::kafka::{Fault, Log};
+use crate::kafka::Fault;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
@@ -21,15 +21,17 @@ pub struct Asked {
 pub struct Ends(Sender<Asked>);
 
 impl Ends {
+    /// `look` asks where a partition of a topic ends.
+    ///
     /// # Errors
     /// No thread.
-    pub fn start(log: Arc<Log>) -> Result<Ends, Fault> {
+    pub fn start(look: impl Fn(&str, i32) -> Option<i64> + Send + 'static) -> Result<Ends, Fault> {
         let (ask, asked) = channel::<Asked>();
         let answer = move || {
             for Asked { topic, partition, tell } in asked {
                 // Before, not after: an answer may be long on its way, and what is written meanwhile is not behind it.
                 let asked = clock::now();
-                tell(log.end(&topic, partition), asked);
+                tell(look(&topic, partition), asked);
             }
         };
         let thread = std::thread::Builder::new().name("ends".into()).spawn(answer);
@@ -41,5 +43,30 @@ impl Ends {
         if self.0.send(asked).is_err() {
             tracing::debug!("nobody answers where inputs end: the process is ending");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    /// Else what was written while the answer was on its way would be called late.
+    #[test]
+    fn the_clock_of_an_answer_is_that_of_before_the_question() {
+        let answered = Arc::new(AtomicI64::new(0));
+        let at = answered.clone();
+        let slow = move |_: &str, _| {
+            at.store(clock::now(), Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(30));
+            Some(7)
+        };
+        let (tell, told) = channel();
+        let tell = Box::new(move |end, asked| tell.send((end, asked)).unwrap());
+        Ends::start(slow).unwrap().ask(Asked { topic: "t".into(), partition: 0, tell });
+        let (end, asked) = told.recv().unwrap();
+        assert_eq!(end, Some(7));
+        assert!(asked <= answered.load(Ordering::SeqCst), "the answer's clock is {asked}");
     }
 }

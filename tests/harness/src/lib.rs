@@ -1,6 +1,7 @@
 //! What tests share: real components by script, and ways to torment them. Knows the product only from outside; called by
 //! tests and benchmarks. Invariant: everything it starts ends with its owner.
 
+pub mod cases;
 pub mod cluster;
 pub mod commits;
 pub mod feed;

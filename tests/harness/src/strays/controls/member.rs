@@ -4,8 +4,8 @@
 use super::super::app::App;
 use super::super::report::Report;
 use super::super::world::World;
-use super::moves::go_on;
-use std::time::{Duration, Instant};
+use super::moves::{go_on, join_while_held};
+use std::time::Duration;
 
 /// Why the product holds without `real_member`, on Kafka 4.3 and librdkafka 2.12.
 pub const WHY: &str = "a static member that is lost keeps its generation in librdkafka and loses its id, and the broker \
@@ -21,12 +21,7 @@ const EMPTY: Duration = Duration::from_secs(5);
 /// librdkafka drops the news of a loss that falls into a rebalance: it joins anew and keeps the tasks that stay.
 pub fn nobody(world: &World, report: &mut Report) -> Result<(), String> {
     let mut app = App::start_with(world, 1, PROPERTIES)?;
-    app.hold(0, "seal")?;
-    app.is_held(0, "seal")?;
-    app.hold(0, "served")?;
-    let joined = Instant::now();
-    app.join()?;
-    app.is_held(0, "served")?;
+    let joined = join_while_held(&mut app)?;
     // The first loses all its tasks: it does not poll.
     app.given(1, joined)?;
     std::thread::sleep(WORKS);

@@ -69,14 +69,20 @@ pub const WHY: &str = "librdkafka asks for the next generation only when it has 
     Checked here: nobody is given the tasks while that snapshot is held back. The model and the simulation, where a \
     client may be quicker, show the duplicate";
 
-pub fn seal_in_between(world: &World, report: &mut Report) -> Result<(), String> {
-    let mut app = App::start_with(world, 1, PROPERTIES)?;
+/// A second one joins, while the first stands before a seal and then behind the rebalance that it served; since when.
+pub fn join_while_held(app: &mut App) -> Result<Instant, String> {
     app.hold(0, "seal")?;
     app.is_held(0, "seal")?;
     app.hold(0, "served")?;
     let joined = Instant::now();
     app.join()?;
     app.is_held(0, "served")?;
+    Ok(joined)
+}
+
+pub fn seal_in_between(world: &World, report: &mut Report) -> Result<(), String> {
+    let mut app = App::start_with(world, 1, PROPERTIES)?;
+    let joined = join_while_held(&mut app)?;
     let is_given = |line: &Line| line.message == "assigned" && line.number("tasks").unwrap_or(0) > 0;
     if app.process(1).wait_line(LONG / 4, is_given).is_some() {
         return Err("the tasks moved before the snapshot without them was out".to_owned());
