@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-TEST_STEPS := scripts fmt clippy deny unit
+TEST_STEPS := scripts fmt clippy deny unit peers
 CACHE := $${TIDEMILL_CACHE:-$$HOME/.cache/tidemill}
 ENV := source tests/stack/env.sh; PATH="$$TIDEMILL_CACHE/bin:$$PATH";
 HARNESS := cargo run --quiet -p tidemill-harness --bin
@@ -15,7 +15,7 @@ OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(ca
   $(call option,seed,SEED) $(call option,n,N) $(call option,control,CONTROL) $(ARGS))
 RUN_DIR ?= $(CACHE)/run
 
-.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 bench-commit bench-restart model
+.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 bench bench-commit bench-restart model
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -30,8 +30,8 @@ test: setup ## everything that CI runs, against real Kafka and PostgreSQL
 	@for step in $(TEST_STEPS); do echo "== $$step"; $(MAKE) $$step; done
 
 scripts: ## the shell scripts parse, and shellcheck has nothing to say (where it is installed)
-	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run tests/harness/side-by-side; do bash -n "$$file"; done
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run tests/harness/side-by-side; \
+	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run tests/harness/side-by-side tests/peers/setup; do bash -n "$$file"; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh} .ci/run tests/harness/side-by-side tests/peers/setup; \
 	else echo "shellcheck is not installed: scripts were parsed, not linted"; fi
 
 fmt: ## formatting
@@ -52,6 +52,10 @@ unit: ## every test of the workspace; the programs that tests drive are built fi
 	@$(ENV) log=$$(mktemp); nice cargo test --workspace --exclude tidemill-harness >$$log 2>&1 & rest=$$!; \
 	real=0; tests/harness/side-by-side 2 || real=1; own=0; wait $$rest || own=$$?; cat $$log; rm -f $$log; exit $$((real + own))
 # Those against real brokers mostly wait: two at a time, and the others, which compute, beside them.
+
+peers: setup ## the harness of `make bench`: its rules, and a small run that must lose its figures
+	@$(ENV) cargo build --quiet --bin tidemill && export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/peers TIDEMILL_PROGRAM="$$CARGO_TARGET_DIR/debug/tidemill"; \
+	for suite in test_bench smoke; do "$$TIDEMILL_CACHE/python/bin/python" "tests/peers/tests/$$suite.py"; done
 
 release: setup ## from source, with RocksDB, librdkafka and OpenSSL linked in; its own build directory
 	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CC=clang CXX=clang++ CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release" CARGO_INCREMENTAL=0; \
@@ -91,6 +95,10 @@ controls: setup binaries ## each protection with and without it, on a real broke
 
 fast: # optimised, and both in one command: separately they would be built with other features, twice
 	@$(ENV) cargo build --quiet --profile fast -p tidemill -p tidemill-harness --bin tidemill --bin bench
+
+bench: setup fast ## beside Kafka Streams and others, one broker: W=w1,... or all, ROUNDS=3, EVENTS, HEAVY=1 (Flink, Quix), ONLY=peer,...
+	@$(ENV) tests/peers/setup $(if $(HEAVY),--heavy) && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/peers "$$TIDEMILL_CACHE/python/bin/python" -m bench \
+	  $(strip $(call option,workload,W) $(call option,rounds,ROUNDS) $(call option,events,EVENTS) $(call option,only,ONLY) $(if $(HEAVY),--heavy) $(if $(BRIEF),--brief) $(ARGS))
 
 bench-commit: setup fast ## latency of a commit on a real broker, beside a bare producer's: N PARTITIONS
 	@$(ENV) "$$CARGO_TARGET_DIR/fast/bench" commit $(OPTIONS)
