@@ -16,7 +16,9 @@ use tidemill_harness::process::program;
 fn demo(seconds: &str) -> (Child, Receiver<String>) {
     let mill = program("TIDEMILL_BIN", "tidemill");
     assert!(mill.exists(), "{}: not built; run `make binaries` first", mill.display());
-    let mut demo = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../stack/demo"));
+    // Whoever runs the tests in the background has them ignore Ctrl-C, and a shell cannot take that back.
+    let mut demo = Command::new("env");
+    demo.arg("--default-signal=INT").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../stack/demo"));
     demo.env("TIDEMILL_BIN", mill).env("DEMO_SECONDS", seconds).env("DEMO_HISTORY", "2000");
     demo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = demo.spawn().unwrap();
