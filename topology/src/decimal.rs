@@ -49,11 +49,17 @@ impl Decimal {
     ///
     /// More than 18 digits after the point are rounded there, half away from zero.
     pub fn parse(text: &str) -> Result<Decimal, DecimalError> {
-        Digits::scan(text)?.value()
+        match short(text.as_bytes()) {
+            Some(number) => Ok(number),
+            None => Digits::scan(text)?.value(),
+        }
     }
 
     /// As [`Decimal::parse`], but `None` instead of a rounded number.
     pub fn parse_exact(text: &str) -> Result<Option<Decimal>, DecimalError> {
+        if let Some(number) = short(text.as_bytes()) {
+            return Ok(Some(number));
+        }
         let digits = Digits::scan(text)?;
         let value = digits.value()?;
         Ok(digits.is_exact().then_some(value))
@@ -245,6 +251,31 @@ impl fmt::Debug for Decimal {
     }
 }
 
+/// What nearly every number is: 18 digits at most and no exponent, so that machine words do. `None`: look closer.
+fn short(text: &[u8]) -> Option<Decimal> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > 19 || matches!(digits, [b'0', b'0'..=b'9', ..]) {
+        return None;
+    }
+    let (mut value, mut count, mut point) = (0u64, 0, None);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => (value, count) = (value * 10 + u64::from(byte - b'0'), count + 1),
+            b'.' if point.is_none() && count > 0 => point = Some(count),
+            _ => return None,
+        }
+    }
+    let after = point.map_or(0, |point| count - point);
+    if count == 0 || count > 18 || (point.is_some() && after == 0) {
+        return None;
+    }
+    let scaled = (u128::from(value) * u128::from(10u64.pow(SCALE - after))) as i128;
+    Some(Decimal(if negative { -scaled } else { scaled }))
+}
+
 /// A number's text taken apart: which digits, and how many of them stand before the point.
 struct Digits<'a> {
     negative: bool,
@@ -282,9 +313,6 @@ impl<'a> Digits<'a> {
     }
 
     fn value(&self) -> Result<Decimal, DecimalError> {
-        if let Some(short) = self.short() {
-            return Ok(short);
-        }
         let kept = self.kept();
         let count = (self.whole.len() + self.part.len()) as i64;
         let mut scaled = 0u128;
@@ -303,16 +331,6 @@ impl<'a> Digits<'a> {
         }
         let magnitude = i128::try_from(scaled).map_err(|_| DecimalError::TooLarge)?;
         Decimal::try_from(if self.negative { -magnitude } else { magnitude })
-    }
-
-    /// The common case: few digits and no exponent, so that machine words do.
-    fn short(&self) -> Option<Decimal> {
-        if self.exponent != 0 || self.part.len() > SCALE as usize || self.whole.len() + self.part.len() > 18 {
-            return None;
-        }
-        let value = self.digits().fold(0u64, |n, digit| n * 10 + digit as u64) as i128;
-        let scaled = value * 10i128.pow(SCALE - self.part.len() as u32);
-        Some(Decimal(if self.negative { -scaled } else { scaled }))
     }
 
     fn is_exact(&self) -> bool {

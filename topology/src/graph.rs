@@ -5,7 +5,8 @@
 
 use crate::event_time::EventTime;
 use crate::expr::Path;
-use crate::formats::Format;
+use crate::formats::scan::{Slot, Wanted};
+use crate::formats::{Document, Format, FormatError};
 use crate::operators::{Dedupe, Node};
 use crate::sealed::TaskId;
 use crate::windows::{Group, Hop, Target};
@@ -77,8 +78,20 @@ pub(crate) struct Reading {
     pub max_ahead: Option<i64>,
     /// Whether anything asks for the key, so that one which cannot be read is a failure.
     pub key_needed: bool,
+    /// The fields of a value that are asked for, where that is all that is needed of it; none: the whole document is.
+    pub wanted: Option<Wanted>,
     /// How long a task has been at the end of its input, ms of wall time, when its stream time begins to follow the clock.
     pub idle: Option<i64>,
+}
+
+impl Reading {
+    /// Reads a value; `slots` is memory of an earlier one.
+    pub fn value<'a>(&'a self, value: Option<&'a [u8]>, slots: Vec<Slot>) -> Result<Document<'a>, FormatError> {
+        match (value, &self.wanted) {
+            (Some(bytes), Some(wanted)) => Document::scan(bytes, wanted, slots),
+            _ => self.format.read(value),
+        }
+    }
 }
 
 /// Where a stage begins that has neither checkpoint nor committed offsets.

@@ -5,8 +5,8 @@
 
 use crate::decimal::Decimal;
 use crate::event_time;
-use crate::expr::Lookup;
-use crate::formats::edit::{self, Undo};
+use crate::expr::{Lookup, Path};
+use crate::formats::edit::Undo;
 use crate::formats::splice::Edit;
 use crate::formats::{Datum, Document};
 use crate::record::Record;
@@ -34,10 +34,10 @@ pub(crate) struct View<'a> {
 pub(crate) struct Changes<'a>(Vec<(&'a [Box<str>], Undo)>);
 
 impl Lookup for View<'_> {
-    fn get(&self, path: &[Box<str>]) -> Datum<'_> {
-        match path {
-            [record, name, rest @ ..] if &**record == "record" => self.around(name, rest),
-            _ => self.value.get(path),
+    fn get(&self, path: &Path) -> Datum<'_> {
+        match path.around() {
+            Some((name, rest)) => self.around(name, rest),
+            None => self.value.field(path),
         }
     }
 }
@@ -47,8 +47,8 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// The first so many names of the path lead to something that can have no field.
-    pub fn set(&mut self, path: &'a [Box<str>], value: Value) -> Result<(), usize> {
-        let undo = edit::set(self.value.json_mut().ok_or(0usize)?, path, value)?;
+    pub fn set(&mut self, path: &'a Path, value: Value) -> Result<(), usize> {
+        let undo = self.value.set(path, value)?;
         // An object made on the way is a change as a whole, so that it stays if the field goes again.
         self.changes.0.push((&path[..undo.depth(path)], undo));
         Ok(())
@@ -57,8 +57,8 @@ impl<'a> View<'a> {
     /// Removes a field of the value. It counts as a change also where there is none: the bytes may hold it still, hidden
     /// behind a later one of the same name.
     pub fn remove(&mut self, path: &'a [Box<str>]) {
-        if let Some(root) = self.value.json_mut() {
-            self.changes.0.push((path, edit::remove(root, path)));
+        if let Some(undo) = self.value.remove(path) {
+            self.changes.0.push((path, undo));
         }
     }
 
@@ -70,8 +70,8 @@ impl<'a> View<'a> {
     /// Takes back what was changed since.
     pub fn cut(&mut self, mark: usize) {
         while self.changes.0.len() > mark {
-            let (Some((path, undo)), Some(root)) = (self.changes.0.pop(), self.value.json_mut()) else { return };
-            edit::undo(root, path, undo);
+            let Some((path, undo)) = self.changes.0.pop() else { return };
+            self.value.undo(path, undo);
         }
     }
 
@@ -84,8 +84,7 @@ impl<'a> View<'a> {
                 paths.push(path);
             }
         }
-        let find = |path: &[Box<str>]| path.iter().try_fold(self.value.json()?, |at, name| at.get(&**name));
-        paths.into_iter().map(|path| Edit::new(path, find(path))).collect()
+        paths.into_iter().map(|path| Edit::new(path, self.value.changed(path))).collect()
     }
 
     fn around(&self, name: &str, rest: &[Box<str>]) -> Datum<'_> {

@@ -42,28 +42,27 @@ mod error;
 mod eval;
 pub(crate) mod lexer;
 mod parser;
+mod path;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use error::{EvalError, ExprError};
+pub use path::Path;
 
 use crate::formats::{Datum, Document};
 use std::collections::HashSet;
 use std::fmt;
 use tree::{Node, Type};
 
-/// A name for each step into a document: `user.address.0` has three.
-pub type Path = Box<[Box<str>]>;
-
 /// Where an expression finds its fields. A missing one is [`Datum::Null`].
 pub trait Lookup {
-    fn get(&self, path: &[Box<str>]) -> Datum<'_>;
+    fn get(&self, path: &Path) -> Datum<'_>;
 }
 
 impl Lookup for Document<'_> {
-    fn get(&self, path: &[Box<str>]) -> Datum<'_> {
-        Document::get(self, path)
+    fn get(&self, path: &Path) -> Datum<'_> {
+        self.field(path)
     }
 }
 
@@ -103,7 +102,7 @@ impl Expr {
     }
 
     /// The fields that it reads, each once, in the order of the text.
-    pub fn paths(&self) -> Vec<&[Box<str>]> {
+    pub fn paths(&self) -> Vec<&Path> {
         let mut paths = Vec::new();
         self.root.fields(&mut paths);
         let mut seen = HashSet::new();

@@ -225,7 +225,7 @@ fn a_filter_takes_null_as_false() {
 fn other_formats_are_compared_too() {
     struct Both<'a>(Document<'a>, Document<'a>);
     impl Lookup for Both<'_> {
-        fn get(&self, path: &[Box<str>]) -> Datum<'_> {
+        fn get(&self, path: &Path) -> Datum<'_> {
             if path[0].as_ref() == "key" { self.0.whole() } else { self.1.whole() }
         }
     }

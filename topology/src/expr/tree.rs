@@ -259,7 +259,7 @@ impl Node {
     }
 
     /// The paths below, in the order of the text, with repetitions.
-    pub fn fields<'n>(&'n self, found: &mut Vec<&'n [Box<str>]>) {
+    pub fn fields<'n>(&'n self, found: &mut Vec<&'n Path>) {
         if let Shape::Field(path) = &self.shape {
             found.push(path);
         }

@@ -38,7 +38,7 @@ impl<'a> Datum<'a> {
         }
     }
 
-    fn from_digits(text: &'a str) -> Datum<'a> {
+    pub(super) fn from_digits(text: &'a str) -> Datum<'a> {
         match Decimal::parse_exact(text) {
             Ok(Some(exact)) => Datum::Number(exact),
             _ => Datum::Digits(Cow::Borrowed(text)),

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub(crate) enum Undo {
     Nothing,
+    /// A field that stood in front of the text's goes.
+    Uncover,
     /// The first so many names of the path lead to what was not there.
     Drop(usize),
     /// They lead to what was this.
@@ -21,7 +23,7 @@ impl Undo {
     /// How many names of the path lead to what was there otherwise before, as far as that is known.
     pub fn depth(&self, path: &[Box<str>]) -> usize {
         match self {
-            Undo::Nothing => path.len(),
+            Undo::Nothing | Undo::Uncover => path.len(),
             Undo::Drop(depth) | Undo::Put(depth, _) | Undo::Insert(depth, ..) => *depth,
         }
     }
@@ -110,7 +112,7 @@ pub(crate) fn undo(root: &mut Value, path: &[Box<str>], undo: Undo) {
     let parent = way.iter().try_fold(root, |at, name| at.get_mut(&**name));
     let Some(fields) = parent.and_then(Value::as_object_mut) else { return };
     match undo {
-        Undo::Nothing => {}
+        Undo::Nothing | Undo::Uncover => {}
         Undo::Drop(_) => drop(fields.shift_remove(&**name)),
         Undo::Put(_, before) => drop(fields.insert(name.to_string(), before)),
         Undo::Insert(_, place, before) => drop(fields.shift_insert(place, name.to_string(), before)),

@@ -10,6 +10,7 @@ pub(crate) mod edit;
 mod error;
 mod json;
 mod primitive;
+pub(crate) mod scan;
 pub(crate) mod splice;
 
 pub use datum::{Datum, Kind};

@@ -32,6 +32,15 @@ pub(crate) fn splice(json: &[u8], edits: &mut [Edit<'_>], out: &mut Vec<u8>) {
     cutter.out.extend_from_slice(&json[cutter.at.min(json.len())..]);
 }
 
+/// As [`splice`], of an object that has none of the fields, which are all its own: they come behind its last one.
+pub(crate) fn append_to(json: &str, edits: &mut [Edit<'_>], out: &mut Vec<u8>) {
+    edits.sort_by(|a, b| a.path.cmp(b.path));
+    let (fields, end) = json.split_at(json.rfind('}').unwrap_or(json.len()));
+    out.extend_from_slice(fields.as_bytes());
+    append(edits, (0, fields.trim_ascii_end().ends_with('{')), out);
+    out.extend_from_slice(end.as_bytes());
+}
+
 /// How far into the paths, and whether behind a list, where only removals go.
 #[derive(Clone, Copy)]
 struct Depth {
@@ -255,6 +264,23 @@ mod tests {
 
     fn path(text: &str) -> Vec<Box<str>> {
         text.split('.').map(Into::into).collect()
+    }
+
+    #[test]
+    fn new_fields_of_an_object_are_appended_as_they_are_spliced() {
+        let paths = [path("z"), path("é"), path("a b")];
+        let values = [json!(true), json!({ "}": "}" }), json!(null)];
+        for text in ["{}", " { } ", "{\n}", "{\"x\":1}", " {\"x\":{\"z\":1} \n}\n", "{\"x\":\"}\"}", "{\"x\":\"{\" }"] {
+            for count in 0..=3 {
+                let edits = || -> Vec<Edit<'_>> {
+                    paths.iter().zip(&values).take(count).map(|(path, value)| Edit::new(path, Some(value))).collect()
+                };
+                let (mut one, mut other) = (Vec::new(), Vec::new());
+                splice(text.as_bytes(), &mut edits(), &mut one);
+                append_to(text, &mut edits(), &mut other);
+                assert_eq!(String::from_utf8(other).unwrap(), String::from_utf8(one).unwrap(), "{text:?}");
+            }
+        }
     }
 
     fn spliced(json: &str, edits: &[(&str, Option<Value>)]) -> String {

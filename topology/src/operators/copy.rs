@@ -8,7 +8,7 @@ use super::Pass;
 use crate::expr::{Lookup, Path};
 use crate::failure::Failure;
 use crate::formats::Format;
-use crate::formats::splice::splice;
+use crate::formats::splice::{append_to, splice};
 use crate::headers;
 use crate::view::View;
 use crate::windows::Fold;
@@ -85,7 +85,10 @@ impl Copy {
         if view.mark() == 0 {
             return Ok(Some(value));
         }
-        splice(value, &mut view.edits(), changed);
+        match view.value.grown() {
+            Some(text) => append_to(text, &mut view.edits(), changed),
+            None => splice(value, &mut view.edits(), changed),
+        }
         Ok(Some(changed))
     }
 }

@@ -17,6 +17,7 @@ pub(crate) use redact::Redact;
 pub(crate) use set::{Assignment, Set};
 pub(crate) use validate::{Rule, Schema, Validate};
 
+use crate::expr::Path;
 use crate::failure::Stop;
 use crate::sealed::Outputs;
 use crate::view::View;
@@ -70,11 +71,20 @@ impl Operator {
         }
     }
 
-    pub fn paths(&self) -> Vec<&[Box<str>]> {
+    /// Whether it needs more of a document than the fields that it names.
+    pub fn needs_whole(&self) -> bool {
+        match self {
+            Operator::Set(set) => set.fields.iter().any(|a| a.path.len() > 1),
+            other => other.needs_json(),
+        }
+    }
+
+    /// The fields that it reads or sets.
+    pub fn paths(&self) -> Vec<&Path> {
         match self {
             Operator::Validate(validate) => validate.paths(),
             Operator::Filter(filter) => filter.expr.paths(),
-            Operator::Set(set) => set.fields.iter().flat_map(|a| a.expr.paths()).collect(),
+            Operator::Set(set) => set.fields.iter().flat_map(|a| a.expr.paths().into_iter().chain([&a.path])).collect(),
             Operator::Redact(_) => Vec::new(),
             Operator::Dedupe { dedupe, .. } => vec![&dedupe.by],
         }

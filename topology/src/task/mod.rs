@@ -13,6 +13,7 @@ mod seal;
 pub use error::TaskError;
 
 use crate::checkpoint::{Counts, StateEntry};
+use crate::formats::scan::Slot;
 use crate::graph::Stage;
 use crate::record::Batch;
 use crate::sealed::{Outputs, TaskId};
@@ -65,6 +66,8 @@ pub struct Task {
     sets: Vec<IdSet>,
     outputs: Outputs,
     fold: Fold,
+    /// Where the fields of a record stand; kept for its memory.
+    slots: Vec<Slot>,
     /// `task/sequence` of the seal to come, for the header of aggregates.
     header: Vec<u8>,
     /// Of how many entries a seal may speak.

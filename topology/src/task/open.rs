@@ -62,6 +62,7 @@ impl Task {
             sets,
             outputs: Outputs::default(),
             fold: Fold::default(),
+            slots: Vec::new(),
             header: Vec::new(),
             slice: SLICE,
             id,

@@ -46,7 +46,8 @@ impl Task {
 
     fn evaluate(&mut self, stage: &Stage, record: &Record<'_>, arrived: i64) -> Result<Verdict, Stop> {
         let reading = stage.reading().expect("a stage of partials has no records");
-        let value = reading.format.read(record.value).map_err(|e| Failure::format("value", &e))?;
+        let value =
+            reading.value(record.value, std::mem::take(&mut self.slots)).map_err(|e| Failure::format("value", &e))?;
         let key = match reading.key_needed {
             true => reading.key_format.read(record.key).map_err(|e| Failure::format("key", &e))?,
             false => Document::NULL,
@@ -70,6 +71,7 @@ impl Task {
             max_record: stage.max_record,
         };
         let flow = stage.root.evaluate(&mut view, &mut pass)?;
+        self.slots = view.value.into_slots();
         Ok(Verdict { flow, time })
     }
 
@@ -103,7 +105,7 @@ impl Task {
                 Target::Partials(i) => {
                     let group = &stage.hops[i].group;
                     let values = &values[entry.from..entry.from + group.aggregates.len()];
-                    self.partials[i].put(group, (entry.start, key), values, ids);
+                    self.partials[i].put(group, (entry.found, entry.start, key), values, ids);
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 use super::aggregate::Value;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use tidemill_state::codec::{self, CodecError};
 
 /// Version of the encoding.
@@ -23,11 +24,12 @@ pub(crate) struct Bundle {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Partial {
     pub start: i64,
+    #[serde(with = "serde_bytes")]
     pub key: Vec<u8>,
     /// One for each aggregate, in the order of the step; distinct counts are empty.
     pub values: Vec<Value>,
     /// Of each distinct count, in the order of the step: the ids seen, each once, 8 bytes big-endian.
-    pub ids: Vec<Vec<u8>>,
+    pub ids: Vec<ByteBuf>,
 }
 
 impl Bundle {
@@ -47,4 +49,39 @@ impl Bundle {
 pub(super) fn unpack(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
     let (ids, _) = bytes.as_chunks::<8>();
     ids.iter().map(|id| u64::from_be_bytes(*id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As bundles were first written: number by number.
+    #[derive(Serialize)]
+    struct First {
+        upstream: u32,
+        time: Option<i64>,
+        partials: Vec<FirstPartial>,
+    }
+
+    #[derive(Serialize)]
+    struct FirstPartial {
+        start: i64,
+        key: Vec<u8>,
+        values: Vec<Value>,
+        ids: Vec<Vec<u8>>,
+    }
+
+    #[test]
+    fn bundles_of_version_1_read_and_write_as_ever() {
+        let (key, values, ids) = (b"\0\0\0\x07\"click\"".to_vec(), vec![Value::Count(300)], vec![vec![7; 400], vec![]]);
+        let first = FirstPartial { start: -1, key: key.clone(), values: values.clone(), ids: ids.clone() };
+        let mut old = Vec::new();
+        codec::encode(VERSION, &First { upstream: 300, time: Some(1 << 40), partials: vec![first] }, &mut old);
+        let partial = Partial { start: -1, key, values, ids: ids.into_iter().map(ByteBuf::from).collect() };
+        let bundle = Bundle { upstream: 300, time: Some(1 << 40), partials: vec![partial] };
+        let mut new = Vec::new();
+        bundle.encode(&mut new);
+        assert_eq!(new, old);
+        assert_eq!(Bundle::decode(&old).unwrap(), bundle);
+    }
 }

@@ -75,6 +75,12 @@ impl By {
         parts
     }
 
+    /// The fields that it reads.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let fields = if let By::Fields(fields) = self { &fields[..] } else { &[] };
+        fields.iter().map(|field| &field.path)
+    }
+
     /// As in YAML.
     pub fn words(&self) -> String {
         match self {

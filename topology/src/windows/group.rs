@@ -79,6 +79,8 @@ pub(crate) struct Id {
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
     pub target: Target,
+    /// Of a partial that was there already: where.
+    pub found: Option<usize>,
     pub start: i64,
     pub key: Range<usize>,
     pub from: usize,
@@ -133,17 +135,17 @@ impl Group {
         };
         let key = self.key(start, view, pass)?;
         let (from, first_id) = (pass.fold.values.len(), pass.fold.ids.len());
-        let held = match target {
+        let (found, held) = match target {
             Target::Entries(i) => {
-                pass.states[i].get(pass.store, start, &pass.fold.keys[key.clone()])?.map(|c| &c.values[..])
+                (None, pass.states[i].get(pass.store, start, &pass.fold.keys[key.clone()])?.map(|c| &c.values[..]))
             }
-            Target::Partials(i) => pass.partials[i].get(start, &pass.fold.keys[key.clone()]),
+            Target::Partials(i) => pass.partials[i].get(start, &pass.fold.keys[key.clone()]).unzip(),
         };
         match held {
             Some(values) => pass.fold.values.extend_from_slice(values),
             None => pass.fold.values.extend(self.initial()),
         }
-        let pending = Pending { target, start, key, from, ids: first_id..first_id };
+        let pending = Pending { target, found, start, key, from, ids: first_id..first_id };
         self.fold(pending, view, pass)
     }
 
@@ -194,6 +196,9 @@ impl Group {
     fn say(&self, entry: &Pending, view: &View<'_>, pass: &mut Pass<'_>) -> Result<(), Failure> {
         let Fold { values, bytes, value, keys, .. } = &mut *pass.fold;
         let key = self.bare(&keys[entry.key.clone()]);
+        if self.emit != Emit::Every && self.outputs.iter().all(|o| o.surely_fits(key.len(), pass.max_record)) {
+            return Ok(());
+        }
         let window = self.window.map(|w| (entry.start, w.end_of(entry.start)));
         let whole = view.key.whole();
         let row = Row {
@@ -207,7 +212,7 @@ impl Group {
             if self.emit == Emit::Every {
                 output.encode(&row, (&mut *bytes, &mut *value), pass.max_record)?;
                 output.push(pass.outputs, (&*bytes, &*value), view.time, pass.task);
-            } else if !output.surely_fits(key.len(), pass.max_record) {
+            } else {
                 output.encode(&row, (&mut *bytes, &mut *value), pass.max_record)?;
             }
         }

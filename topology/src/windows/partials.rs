@@ -8,11 +8,15 @@ use super::bundle::{Bundle, Partial};
 use super::group::{Group, Id};
 use crate::headers;
 use crate::sealed::Outputs;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-type Ids = HashSet<u64, foldhash::fast::RandomState>;
+type Ids = HashSet<u64, RandomState>;
 
 /// Bytes of one bundle, about; a larger seal sends several.
 const BUNDLE: usize = 128 * 1024;
@@ -35,7 +39,8 @@ pub(crate) struct Hop {
 #[derive(Default)]
 pub(crate) struct Partials {
     /// Indexes into `cells`, by window and key.
-    places: BTreeMap<i64, HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>>,
+    places: HashTable<u32>,
+    hasher: RandomState,
     /// In the order of their first record, so that the same input gives the same bytes.
     cells: Vec<Cell>,
     bytes: usize,
@@ -47,8 +52,8 @@ struct Cell {
     start: i64,
     key: Box<[u8]>,
     values: Vec<Value>,
-    /// One for each distinct count.
-    ids: Vec<Ids>,
+    /// One for each distinct count, by its slot.
+    ids: Vec<(usize, Ids)>,
 }
 
 /// What a seal says in every bundle.
@@ -64,30 +69,39 @@ pub(crate) struct Sender<'a> {
 }
 
 impl Partials {
-    pub fn get(&self, start: i64, key: &[u8]) -> Option<&[Value]> {
-        let index = *self.places.get(&start)?.get(key)?;
-        Some(&self.cells[index].values)
+    /// Where the entry is, for as long as nothing is sealed, and what it has come to.
+    pub fn get(&self, start: i64, key: &[u8]) -> Option<(usize, &[Value])> {
+        let hash = hash(&self.hasher, start, key);
+        let index = *self.places.find(hash, |&at| self.cells[at as usize].is_of(start, key))? as usize;
+        Some((index, &self.cells[index].values))
     }
 
-    /// Sets what a record made of an entry, and adds the ids that it had.
-    pub fn put(&mut self, group: &Group, (start, key): (i64, &[u8]), values: &[Value], ids: &[Id]) {
-        let places = self.places.entry(start).or_default();
-        let index = match places.get(key) {
-            Some(index) => *index,
-            None => {
-                let sets = group.distinct().map(|_| Ids::default()).collect();
-                self.bytes += ENTRY + 2 * key.len();
-                self.cells.push(Cell { start, key: key.into(), values: Vec::new(), ids: sets });
-                places.insert(key.into(), self.cells.len() - 1);
-                self.cells.len() - 1
-            }
-        };
+    fn enter(&mut self, group: &Group, start: i64, key: &[u8]) -> usize {
+        self.bytes += ENTRY + 2 * key.len();
+        let ids = group.distinct().map(|(slot, _)| (slot, Ids::default())).collect();
+        self.cells.push(Cell { start, key: key.into(), values: Vec::new(), ids });
+        let (index, hash) = (self.cells.len() - 1, hash(&self.hasher, start, key));
+        let (cells, hasher) = (&self.cells, &self.hasher);
+        let rehash = |&at: &u32| cells[at as usize].hash(hasher);
+        self.places.insert_unique(hash, u32::try_from(index).expect("a seal has fewer entries than 2^32"), rehash);
+        index
+    }
+
+    /// Sets what a record made of an entry, and adds the ids that it had. `found`: what [`Partials::get`] said of it.
+    pub fn put(
+        &mut self,
+        group: &Group,
+        (found, start, key): (Option<usize>, i64, &[u8]),
+        values: &[Value],
+        ids: &[Id],
+    ) {
+        let index = found.unwrap_or_else(|| self.enter(group, start, key));
         let cell = &mut self.cells[index];
         cell.values.clear();
         cell.values.extend_from_slice(values);
         for id in ids {
-            let set = group.distinct().position(|(slot, _)| slot == id.slot).expect("ids come from distinct counts");
-            self.bytes += 8 * usize::from(cell.ids[set].insert(id.print));
+            let (_, set) = cell.ids.iter_mut().find(|(slot, _)| *slot == id.slot).expect("ids are of distinct counts");
+            self.bytes += 8 * usize::from(set.insert(id.print));
         }
     }
 
@@ -163,19 +177,34 @@ impl Post {
     }
 }
 
+fn hash(hasher: &RandomState, start: i64, key: &[u8]) -> u64 {
+    let mut hash = hasher.build_hasher();
+    hash.write_i64(start);
+    hash.write(key);
+    hash.finish()
+}
+
 impl Cell {
+    fn is_of(&self, start: i64, key: &[u8]) -> bool {
+        self.start == start && *self.key == *key
+    }
+
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        hash(hasher, self.start, &self.key)
+    }
+
     /// As partials: one, or several where there are very many ids; the first of them has the values.
     fn partials(self, group: &Group, mut each: impl FnMut(Partial, usize)) {
         let Cell { start, key, mut values, ids } = self;
-        let mut sorted: Vec<Vec<u64>> = ids.into_iter().map(|set| set.into_iter().collect()).collect();
+        let mut sorted: Vec<Vec<u64>> = ids.into_iter().map(|(_, set)| set.into_iter().collect()).collect();
         sorted.iter_mut().for_each(|ids| ids.sort_unstable());
         let rounds = sorted.iter().map(|ids| ids.len().div_ceil(IDS)).max().unwrap_or(0).max(1);
         for round in 0..rounds {
             let chunk = |ids: &Vec<u64>| -> Vec<u8> {
                 ids.iter().skip(round * IDS).take(IDS).flat_map(|id| id.to_be_bytes()).collect()
             };
-            let ids: Vec<Vec<u8>> = sorted.iter().map(chunk).collect();
-            let size = ENTRY + key.len() + ids.iter().map(Vec::len).sum::<usize>();
+            let ids: Vec<ByteBuf> = sorted.iter().map(chunk).map(ByteBuf::from).collect();
+            let size = ENTRY + key.len() + ids.iter().map(|ids| ids.len()).sum::<usize>();
             let values = if round == 0 { std::mem::take(&mut values) } else { group.initial().collect() };
             each(Partial { start, key: key.to_vec(), values, ids }, size);
         }

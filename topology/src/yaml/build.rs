@@ -9,7 +9,9 @@ use super::sources::Source;
 use super::steps::{Grouping, Step, Work};
 use super::tree::At;
 use crate::event_time::EventTime;
+use crate::expr::Path;
 use crate::formats::Format;
+use crate::formats::scan::Wanted;
 use crate::graph::{DeadLetters, Input, OutputTopic, Reading, Repartition, Stage, Start, Topology};
 use crate::operators::{Dedupe, Node, Operator};
 use crate::windows::{Emit, Group, Hop, Target};
@@ -62,14 +64,24 @@ impl Draft {
     fn stage(&self, source: &Source, root: Node, grown: Grown) -> Stage {
         let Grown { groups, hops, dedupes, .. } = grown;
         let groupings = || groups.iter().chain(hops.iter().map(|h| &h.group));
-        let mut asked = groupings().any(|g| g.by.has_record_key())
-            || matches!(&source.time, Some(EventTime::Field(f)) if is_key(&f.path));
+        let mut paths: Vec<&Path> = Vec::new();
+        let mut whole = source.format != Format::Json;
         root.walk(&mut |node| {
-            let paths = node.operators.iter().flat_map(|o| o.paths());
-            asked |= paths.into_iter().any(is_key);
-            asked |= node.copies.iter().filter_map(|c| c.key.as_ref()).any(|(path, _)| is_key(path));
+            paths.extend(node.operators.iter().flat_map(|o| o.paths()));
+            paths.extend(node.copies.iter().filter_map(|c| c.key.as_ref()).map(|(path, _)| path));
+            whole |= node.operators.iter().any(|o| o.needs_whole()) || node.copies.iter().any(|c| c.fields.is_some());
         });
-        asked |= groupings().flat_map(|g| &g.aggregates).filter_map(|a| a.function.path()).any(|path| is_key(path));
+        for group in groupings() {
+            paths.extend(group.aggregates.iter().filter_map(|a| a.function.path()).chain(group.by.paths()));
+        }
+        if let Some(EventTime::Field(field)) = &source.time {
+            paths.push(&field.path);
+        }
+        let around = |wanted: &str| paths.iter().any(|path| path.around().is_some_and(|(name, _)| name == wanted));
+        let asked = around("key") || groupings().any(|g| g.by.has_record_key());
+        whole |= around("value");
+        let fields = paths.into_iter().filter(|path| path.around().is_none());
+        let wanted = if whole { None } else { Wanted::new(fields) };
         let stateful = groupings().next().is_some() || !dedupes.is_empty();
         let changelog = format!("{}-{}-{}-changelog", self.app, source.name, source.topic);
         let reading = Reading {
@@ -78,6 +90,7 @@ impl Draft {
             time: source.time.clone(),
             max_ahead: source.max_ahead,
             key_needed: asked,
+            wanted,
             idle: source.idle,
         };
         Stage {
@@ -240,10 +253,6 @@ impl Draft {
         }
         None
     }
-}
-
-fn is_key(path: &[Box<str>]) -> bool {
-    matches!(path, [record, key, ..] if &**record == "record" && &**key == "key")
 }
 
 /// One stage, while its tree grows.

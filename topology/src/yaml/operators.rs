@@ -138,6 +138,6 @@ fn filter(text: &str) -> Result<Filter, String> {
 
 fn checked(text: &str, parsed: Result<Expr, crate::expr::ExprError>) -> Result<Expr, String> {
     let expr = parsed.map_err(|e| format!("\"{text}\": {e}"))?;
-    expr.paths().into_iter().try_for_each(scalars::known)?;
+    expr.paths().into_iter().try_for_each(|path| scalars::known(path))?;
     Ok(expr)
 }

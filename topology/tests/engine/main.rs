@@ -9,6 +9,7 @@ mod hopping;
 mod hostile;
 mod operators;
 mod queries;
+mod reading;
 mod records;
 mod repartition;
 mod restore;

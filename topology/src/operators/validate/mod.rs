@@ -10,6 +10,7 @@ pub(crate) use rule::Rule;
 pub(crate) use schema::Schema;
 
 use super::Flow;
+use crate::expr::Path;
 use crate::failure::Failure;
 use crate::view::View;
 use serde_json::Value;
@@ -33,9 +34,9 @@ impl Validate {
         Ok(Flow::On)
     }
 
-    pub fn paths(&self) -> Vec<&[Box<str>]> {
+    pub fn paths(&self) -> Vec<&Path> {
         match self {
-            Validate::Rules(rules) => rules.iter().map(|rule| &*rule.path).collect(),
+            Validate::Rules(rules) => rules.iter().map(|rule| &rule.path).collect(),
             Validate::Schema(_) => Vec::new(),
         }
     }

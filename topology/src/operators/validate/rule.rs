@@ -164,16 +164,25 @@ impl Bound {
         match self {
             Bound::Value(compare, literal) => literal.order(datum).is_some_and(compare),
             Bound::Length(compare, limit) => match datum {
+                // A text has a fourth as many characters as bytes, or more: long ones need no count.
+                Datum::Text(text) if text.len() / 4 > *limit => compare(Ordering::Greater),
                 Datum::Text(text) => compare(text.chars().count().cmp(limit)),
                 Datum::Json(value) => value.as_array().is_some_and(|items| compare(items.len().cmp(limit))),
                 _ => false,
             },
-            Bound::OneOf(literals) => literals.iter().any(|l| l.order(datum) == Some(Ordering::Equal)),
+            Bound::OneOf(literals) => literals.iter().any(|l| l.is(datum)),
         }
     }
 }
 
 impl Literal {
+    fn is(&self, datum: &Datum<'_>) -> bool {
+        match (datum, self) {
+            (Datum::Text(text), Literal::Text(literal)) => **text == **literal,
+            _ => self.order(datum) == Some(Ordering::Equal),
+        }
+    }
+
     /// How the datum stands to it; none between types.
     fn order(&self, datum: &Datum<'_>) -> Option<Ordering> {
         match (datum, self) {
