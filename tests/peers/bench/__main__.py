@@ -28,7 +28,7 @@ class Book:
     """Where rows go: a file of JSON lines, and the screen."""
 
     def __init__(self, folder, options):
-        self.folder = pathlib.Path(folder) / datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        self.folder = pathlib.Path(folder) / datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
         self.folder.mkdir(parents=True)
         self.file, self.options, self.rows = self.folder / "rows.jsonl", options, []
         self._write({"machine": machine.facts()})

@@ -108,18 +108,18 @@ class Trial:
         done = self.read(offsets)
         if done < total:
             return done, False
-        between = {k: o for k, o in offsets.items() if k[0] != self.topic.name}
+        topics = self.rig.admin.list_topics(timeout=10).topics.values()
+        between = [(t.topic, p) for t in topics if t.topic.startswith(self.group) and "-repartition" in t.topic for p in t.partitions]
         ends = self.rig.ends(between) if between else {}
-        return done, all(ends[k] - between[k] <= 2 for k in ends)  # each may end with the markers of a transaction
+        return done, all(end - offsets.get(part, 0) <= 2 for part, end in ends.items())  # each may end with a transaction's markers
 
     def watch(self, total, limit=LIMIT):
-        """Samples until the input is drained: (seconds, records, CPU of the peer, of the broker, of PostgreSQL)."""
+        """Samples until the input is drained; the seconds that it took."""
         began = time.monotonic()
         while True:
             done, over = self.drained(total)
-            now, used = time.monotonic() - began, processes.cpu(self.child.pid)
-            database = processes.family_cpu(self.rig.postgres_pid) if self.peer.rows == "postgres" else 0.0
-            self.samples.append((now, done, used, processes.cpu(self.rig.broker_pid), database))
+            now = time.monotonic() - began
+            self.look(now, done)
             if over:
                 return now
             if self.child.poll() is not None:
@@ -127,6 +127,26 @@ class Trial:
             if now > limit:
                 raise Failed(f"{self.peer.name}: {done} of {total} records after {limit} s: {self.last_words()}")
             time.sleep(GRAIN)
+
+    def quiet(self, seconds=2, limit=120):
+        """Waits until the output has not grown for so long: windows that the last input closed speak a slice a transaction."""
+        parts = [(self.out, p) for p in range(self.topic.partitions)]
+        was, since, began = None, time.monotonic(), time.monotonic()
+        while time.monotonic() - since < seconds:
+            ends = self.rig.ends(parts)
+            if ends != was:
+                was, since = ends, time.monotonic()
+                self.look(since - began + self.samples[-1][0])
+            if since - began > limit:
+                raise Failed(f"{self.peer.name} still speaks {limit} s after its input was drained")
+            time.sleep(GRAIN)
+        return self.samples[-1][0]
+
+    def look(self, now, done=None):
+        """One sample: (seconds, records, CPU of the peer, of the broker, of PostgreSQL)."""
+        database = processes.family_cpu(self.rig.postgres_pid) if self.peer.rows == "postgres" else 0.0
+        done = self.samples[-1][1] if done is None else done
+        self.samples.append((now, done, processes.cpu(self.child.pid), processes.cpu(self.rig.broker_pid), database))
 
     def last_words(self):
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
@@ -167,13 +187,14 @@ def slope(samples, column, share):
 
 
 def figures(trial, total, wall, share=0.2):
-    """What a drained trial cost, warm (`share` of the input is behind it) and whole, with its start."""
+    """What a drained trial cost, warm (`share` of the input is behind it) and whole, with its start. No share: whole alone."""
     samples, n = trial.samples, total
     row = {"n": n, "wall_s": round(wall, 2), "ev_s": round(n / wall)}
     for name, column in (("app", 2), ("broker", 3), ("postgres", 4)):
-        warm, whole = slope(samples, column, share), (samples[-1][column] - (samples[0][column] if column > 2 else 0)) / n * 1e6
+        whole = (samples[-1][column] - (samples[0][column] if column > 2 else 0)) / n * 1e6
+        warm = None if share is None else slope(samples, column, share)
         row[name + "_us"], row[name + "_whole_us"] = round(whole if warm is None else warm, 3), round(whole, 3)
-    base = next(s for s in samples if s[1] >= share * n)
+    base = next(s for s in samples if s[1] >= (share or 0) * n)
     if samples[-1][0] > base[0]:
         row["warm_ev_s"] = round((n - base[1]) / (samples[-1][0] - base[0]))
     row["us"] = round(row["app_us"] + row["broker_us"] + row["postgres_us"], 3)
@@ -181,12 +202,13 @@ def figures(trial, total, wall, share=0.2):
 
 
 def race(rig, peer, topic, compare, share=0.2):
-    """A peer works a whole topic. `compare(trial)` answers with what differs."""
+    """A peer works a whole topic. `compare(trial)` answers with what differs. No share: until it is quiet, and all of it counts."""
     head = {"peer": peer.name, **peer.note, "load": processes.load()}
     try:
         with Trial(rig, peer, topic) as trial:
             trial.start()
             wall = trial.watch(topic.n)
+            wall = wall if share is not None else trial.quiet()
             row = figures(trial, topic.n, wall, share)
             row["rss_mb"] = round(processes.peak_rss_mb(trial.child.pid) or 0)
             time.sleep(peer.settle)
