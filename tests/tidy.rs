@@ -253,6 +253,23 @@ fn the_map_of_the_readme_is_true() {
 }
 
 #[test]
+fn the_tests_that_a_table_names_are_there() {
+    let table = read("tests/harness/REPLACED.md");
+    let (mut file, mut absent, mut found) = ("", Vec::new(), 0);
+    for name in table.split('`').skip(1).step_by(2).skip_while(|name| *name != "tests/harness/tests/hour.rs") {
+        if root().join(name).is_file() {
+            file = name;
+        } else if read(file).contains(&format!("fn {name}(")) || read(file).contains(&format!("name: {name}\n")) {
+            found += 1;
+        } else {
+            absent.push(format!("{file}: {name}"));
+        }
+    }
+    none("a test that tests/harness/REPLACED.md names is not there", absent);
+    assert!(found > 10, "the table names {found} tests");
+}
+
+#[test]
 fn the_version_of_rocksdb_is_the_one_that_is_bound() {
     let lock = read("Cargo.lock");
     let (_, rest) = lock.split_once("name = \"librocksdb-sys\"\nversion = \"").unwrap();
