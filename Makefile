@@ -15,7 +15,7 @@ OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(ca
   $(call option,seed,SEED) $(call option,n,N) $(call option,control,CONTROL) $(ARGS))
 RUN_DIR ?= $(CACHE)/run
 
-.PHONY: help setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 bench bench-commit bench-restart model
+.PHONY: help metrics alerts panels dashboards setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 bench bench-commit bench-restart model
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -105,6 +105,20 @@ bench-commit: setup fast ## latency of a commit on a real broker, beside a bare 
 
 bench-restart: setup fast ## restart after SIGKILL with a large store: N RECORDS (its keys) PARTITIONS
 	@$(ENV) "$$CARGO_TARGET_DIR/fast/bench" restart $(OPTIONS)
+
+metrics: ## write observability/METRICS.md from the handles
+	@$(ENV) TIDEMILL_WRITE=1 cargo test --quiet -p tidemill-observability the_document >/dev/null
+
+dashboards: ## the dashboards against Grafana's own types (npm gets them)
+	@out="$(CACHE)/grafana"; mkdir -p "$$out"; cmp -s observability/dashboards/check/package.json "$$out/package.json" || { \
+	cp observability/dashboards/check/package.json "$$out/" && npm install --silent --no-audit --no-fund --no-package-lock --prefix "$$out"; }; \
+	node observability/dashboards/check/check.mjs "$$out"
+
+alerts: setup binaries ## real Prometheus and Alertmanager: kill PostgreSQL, stop the broker, heal both
+	@$(ENV) $(HARNESS) alerts -- alerts
+
+panels: setup binaries ## every panel's query gives data in a real Prometheus: ARGS="--seconds 75"
+	@$(ENV) $(HARNESS) alerts -- panels $(ARGS)
 
 model: ## the long runs of the protocol's model
 	@$(ENV) cargo run --release --quiet -p tidemill-model -- $(OPTIONS)

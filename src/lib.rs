@@ -15,7 +15,9 @@ pub mod sinks;
 pub mod state_dir;
 
 mod clock;
+mod exits;
 mod memory;
+mod meter;
 mod process;
 mod stop_points;
 mod watchdog;

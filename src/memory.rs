@@ -8,6 +8,7 @@ use std::fs;
 /// Bytes for each holder; what is left is for batches on their way, sealed values and the allocator's own needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts {
+    pub whole: u64,
     /// librdkafka's queues of fetched records.
     pub fetch: u64,
     /// Block cache and memtables of all stores together.
@@ -21,7 +22,7 @@ pub struct Parts {
 /// The parts of `memory` bytes, or of what this machine gives.
 pub fn split(memory: Option<u64>) -> Parts {
     let whole = memory.unwrap_or_else(given);
-    Parts { fetch: whole / 8, rocks: (whole / 4) as usize, cache: (whole / 4) as usize, sinks: whole / 32 }
+    Parts { whole, fetch: whole / 8, rocks: (whole / 4) as usize, cache: (whole / 4) as usize, sinks: whole / 32 }
 }
 
 fn given() -> u64 {

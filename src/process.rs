@@ -4,7 +4,11 @@
 //! save on the way out.
 //! Invariant: whoever exits through here says the cause and, for configuration, leaves with 78.
 
+use crate::exits;
 use std::cell::RefCell;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidemill_topology::TaskId;
 
@@ -27,6 +31,7 @@ pub fn exit(cause: &str, configuration: bool) {
         return; // another thread is leaving, with the first cause
     }
     tracing::error!(code, cause, "exit");
+    exits::note(exits::word(cause, configuration));
     leave(code);
 }
 
@@ -48,6 +53,24 @@ pub fn hear_file_limits() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
+/// Bytes that are free for us on the disk of a path, and bytes in all.
+pub fn disk(path: &Path) -> Option<(u64, u64)> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: all zeros are a value of this plain struct.
+    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends with a NUL, and the place is our own.
+    let done = unsafe { libc::statvfs(path.as_ptr(), &mut told) };
+    (done == 0).then(|| (told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize))
+}
+
+/// How many files this process may have open.
+pub fn file_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the place is our own.
+    let done = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    (done == 0).then_some(limit.rlim_cur)
+}
+
 /// Notes which batch this thread works on, for the panic hook.
 pub fn working_on(task: &TaskId, from: i64, next: i64) {
     WORK.with(|w| *w.borrow_mut() = Some((task.clone(), from, next)));
@@ -65,6 +88,7 @@ pub fn abort_on_panic() {
             }
             None => tracing::error!("panic"),
         }
+        exits::note("failed");
         std::process::abort();
     }));
 }

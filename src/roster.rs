@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemill_state::StateStore;
 use tidemill_topology::{Checkpoint, Counts, TaskId};
 
@@ -21,6 +21,10 @@ pub struct Progress {
     /// ms since 1970; `i64::MIN` before the first record.
     pub stream_time: i64,
     pub counts: Counts,
+    /// Bytes of its values in memory.
+    pub memory: usize,
+    /// Timestamp of the last record that was worked here, ms since 1970; `None`: none was.
+    pub newest: Option<i64>,
 }
 
 /// Where a task is in its life here.
@@ -32,17 +36,38 @@ pub enum Phase {
     Leaving,
 }
 
+impl Phase {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Phase::Restoring => "restoring",
+            Phase::Running(_) => "running",
+            Phase::Leaving => "leaving",
+        }
+    }
+}
+
 /// One task, as it stood when it was asked for.
 #[derive(Debug, Clone)]
 pub struct Listed {
     pub task: TaskId,
     pub assignment: u64,
     pub phase: Phase,
+    pub restore: Restore,
+}
+
+/// How far a restore has come, in offsets of the changelog; all 0 before it reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Restore {
+    pub began: Instant,
+    pub from: i64,
+    pub at: i64,
+    pub end: i64,
 }
 
 struct Entry {
     number: u64,
     phase: Phase,
+    restore: Restore,
     /// While it runs.
     store: Option<Arc<dyn StateStore>>,
 }
@@ -97,13 +122,29 @@ impl Drop for Loan {
 
 impl Progress {
     fn of(checkpoint: &Checkpoint, position: i64) -> Progress {
-        Progress { position, stream_time: checkpoint.stream_time, counts: checkpoint.counts }
+        let Checkpoint { stream_time, counts, .. } = *checkpoint;
+        Progress { position, stream_time, counts, memory: 0, newest: None }
     }
 
     /// What a task begins with.
     pub fn recovered(checkpoint: Option<&Checkpoint>, position: i64) -> Progress {
-        let nothing = Progress { position, stream_time: i64::MIN, counts: Counts::default() };
+        let counts = Counts::default();
+        let nothing = Progress { position, stream_time: i64::MIN, counts, memory: 0, newest: None };
         checkpoint.map_or(nothing, |c| Progress::of(c, position))
+    }
+}
+
+impl Restore {
+    fn begins() -> Restore {
+        Restore { began: Instant::now(), from: 0, at: 0, end: 0 }
+    }
+
+    /// From 0 to 1.
+    pub fn share(&self) -> f64 {
+        match self.end - self.from {
+            0 => 0.0,
+            all => ((self.at - self.from) as f64 / all as f64).clamp(0.0, 1.0),
+        }
     }
 }
 
@@ -124,12 +165,20 @@ impl Roster {
 
     /// The task is being recovered under this assignment number.
     pub fn restoring(&self, task: &TaskId, number: u64) {
-        self.set(task, Entry { number, phase: Phase::Restoring, store: None });
+        self.set(task, Entry { number, phase: Phase::Restoring, restore: Restore::begins(), store: None });
+    }
+
+    /// Its restore has come so far.
+    pub fn restored(&self, task: &TaskId, (from, at, end): (i64, i64, i64)) {
+        if let Some(entry) = self.held().tasks.get_mut(task) {
+            entry.restore = Restore { began: entry.restore.began, from, at, end };
+        }
     }
 
     /// It runs, on this store.
     pub fn running(&self, task: &TaskId, number: u64, progress: Progress, store: Arc<dyn StateStore>) {
-        self.set(task, Entry { number, phase: Phase::Running(progress), store: Some(store) });
+        let restore = Restore::begins();
+        self.set(task, Entry { number, phase: Phase::Running(progress), restore, store: Some(store) });
     }
 
     fn set(&self, task: &TaskId, entry: Entry) {
@@ -142,6 +191,7 @@ impl Roster {
         let mut held = self.held();
         let store = held.tasks.get_mut(task).and_then(|entry| {
             entry.phase = next;
+            entry.restore = Restore::begins();
             entry.store.take()
         });
         drop(held);
@@ -154,13 +204,20 @@ impl Roster {
         drop(before);
     }
 
-    /// Its transaction was committed and applied.
-    pub fn committed(&self, task: &TaskId, number: u64, checkpoint: &Checkpoint) {
+    /// Its transaction was committed and applied. `(memory, newest)`: as in [`Progress`].
+    pub fn committed(
+        &self,
+        task: &TaskId,
+        number: u64,
+        checkpoint: &Checkpoint,
+        (memory, newest): (usize, Option<i64>),
+    ) {
         let mut held = self.held();
         let Some(entry) = held.tasks.get_mut(task).filter(|entry| entry.number == number) else { return };
         if let Phase::Running(progress) = &mut entry.phase {
             let position = checkpoint.position(&task.topic, task.partition).unwrap_or(progress.position);
-            *progress = Progress::of(checkpoint, position);
+            let newest = newest.or(progress.newest);
+            *progress = Progress { memory, newest, ..Progress::of(checkpoint, position) };
         }
     }
 
@@ -199,8 +256,13 @@ impl Roster {
             task: task.clone(),
             assignment: entry.number,
             phase: entry.phase,
+            restore: entry.restore,
         };
         held.tasks.iter().map(listed).collect()
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.held().stopping
     }
 
     /// Why this process is not ready, a line each; empty: it is.
@@ -296,10 +358,10 @@ mod tests {
             states: Vec::new(),
             upstream: Vec::new(),
         };
-        roster.committed(&task(), 2, &checkpoint);
+        roster.committed(&task(), 2, &checkpoint, (64, Some(9)));
         checkpoint.stream_time = 6;
-        roster.committed(&task(), 1, &checkpoint);
+        roster.committed(&task(), 1, &checkpoint, (32, None));
         let Phase::Running(progress) = roster.list()[0].phase else { panic!() };
-        assert_eq!((progress.position, progress.stream_time), (9, 5));
+        assert_eq!((progress.position, progress.stream_time, progress.memory, progress.newest), (9, 5, 64, Some(9)));
     }
 }

@@ -3,17 +3,19 @@
 //! Called by `cli/run.rs` and by whoever embeds Tidemill. The only file but `actors/` that names actix.
 //! Invariant: nothing is opened before the brokers, the topics and the data directory were found fit.
 
-use crate::actors::{Ends, LaneSettings, Plan, Stop, Supervisor};
+use crate::actors::{Ends, LaneSettings, Plan, Stop, Supervisor, Tally};
 use crate::exactly_once::Protections;
 use crate::http::{Bound, Facts};
 use crate::kafka::{
-    Connection, Event, Fault, Log, Purge, Reader, Snapshots, Topics, delete_retention_ms, refuse_unfit,
+    Connection, Event, Fault, Log, Purge, Reader, Seen, Snapshots, Topics, delete_retention_ms, librdkafka_version,
+    refuse_unfit,
 };
+use crate::meter::{self, Meter};
 use crate::roster::Roster;
-use crate::sinks::Sinks;
+use crate::sinks::{Look, Sinks};
 use crate::state_dir::StateDir;
 use crate::watchdog::Watchdog;
-use crate::{memory, process};
+use crate::{exits, memory, process};
 use actix::prelude::*;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -21,8 +23,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tidemill_state::RocksOptions;
-use tidemill_topology::{Loaded, Settings, TaskId, Topology};
+use tidemill_observability::metrics::{About, Metrics};
+use tidemill_state::{RocksOptions, rocksdb_version};
+use tidemill_topology::{Alerts, Loaded, Settings, TaskId, Topology};
 
 /// Between two deletions of what has been read from between two stages.
 const PURGE: Duration = Duration::from_secs(60);
@@ -47,7 +50,9 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let dir = StateDir::take(&state, &settings.app, given)?;
     let bound = settings.http.as_ref().map(Bound::open).transpose()?;
     let memory = memory::split(settings.memory);
-    let connection = Connection::new(&settings, &dir.instance, memory.fetch)?;
+    let metrics = metrics(&settings, &dir.instance, &memory);
+    exits::open(&dir.folder).iter().for_each(|(cause, count)| metrics.process.exits.add(&[cause], *count));
+    let connection = Connection::new(&settings, &dir.instance, memory.fetch)?.seen(Seen::new(&metrics, "consumer"));
     if protections.on("verify") {
         refuse_unfit(&connection)?;
     }
@@ -62,11 +67,13 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         let (ends, roster) = (log.clone(), roster.clone());
         let end = Box::new(move |task: &TaskId| ends.end(&task.topic, task.partition));
         let (app, instance) = (settings.app.clone(), dir.instance.clone());
-        bound.serve(Facts { app, instance, topology: topology.clone(), partitions: partitions.clone(), roster, end })
+        let (topology, partitions, metrics) = (topology.clone(), partitions.clone(), metrics.clone());
+        bound.serve(Facts { app, instance, topology, partitions, roster, end, metrics })
     });
     let asked = log.clone();
     let between = topology.repartitions.iter().map(|r| r.topic.to_string()).collect();
-    let sinks = Sinks::start(&sinks, &connection, (&topology, &settings), memory.sinks)?;
+    let mut sinks = Sinks::start(&sinks, &connection, (&topology, &settings), memory.sinks, &metrics)?;
+    let look = sinks.look();
     let plan = Plan {
         sinks,
         stages: topology.stages.clone(),
@@ -85,10 +92,25 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         purge: Purge::start(&connection, between, PURGE)?,
         roster,
         http: http.transpose()?,
+        tally: Arc::new(Tally::new(&topology, &metrics)),
+        metrics,
         connection,
     };
     tracing::info!(app = settings.app, instance = dir.instance, lanes, state = %dir.folder.display(), "starting");
-    start(plan, &running)
+    start(plan, (look, settings.alerts), &running)
+}
+
+fn metrics(settings: &Settings, instance: &str, memory: &memory::Parts) -> Metrics {
+    let about = About {
+        app: settings.app.clone(),
+        instance: instance.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        librdkafka: librdkafka_version(),
+        rocksdb: rocksdb_version().to_owned(),
+    };
+    let metrics = Metrics::new(&about, &meter::limits(&settings.alerts));
+    meter::bounds(&metrics, memory);
+    metrics
 }
 
 fn too_long(lane: usize, step: &str, limit: std::time::Duration) -> String {
@@ -116,7 +138,7 @@ fn retentions(connection: &Connection, topology: &Topology) -> Result<BTreeMap<S
     changelogs.map(|c| Ok((c.to_owned(), delete_retention_ms(connection, c)?))).collect()
 }
 
-fn start(plan: Plan, running: &Running) -> Result<(), Fault> {
+fn start(plan: Plan, (sinks, limits): (Look, Alerts), running: &Running) -> Result<(), Fault> {
     let stages = plan.stages.iter().map(|s| (s.topic.clone(), s.name.clone())).collect();
     let system = System::new();
     let ran: Result<(), Fault> = system.block_on(async {
@@ -124,6 +146,16 @@ fn start(plan: Plan, running: &Running) -> Result<(), Fault> {
         let events = supervisor_later(told);
         let (reader, handle) =
             Reader::open(&plan.connection, stages, plan.snapshots.clone(), events, plan.protections)?;
+        let meter = Meter {
+            metrics: plan.metrics.clone(),
+            roster: plan.roster.clone(),
+            ends: reader.known_ends(),
+            sinks,
+            rocks: plan.rocks.clone(),
+            limits,
+            stuck: plan.connection.transaction_timeout() * 2 / 3,
+        };
+        meter.start()?;
         let supervisor = Supervisor::new(plan, handle).start();
         tell.send(supervisor.clone()).expect("the receiver is in the reader");
         let named = std::thread::Builder::new().name("consumer".into());
@@ -164,9 +196,11 @@ fn hear_signals(budget: Duration) -> Result<Running, Fault> {
             let supervisor = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let Some(supervisor) = supervisor else {
                 tracing::info!(signal = name, "stopped before anything ran");
+                exits::note("done");
                 process::leave(process::DONE);
             };
             if supervisor.try_send(Stop(name)).is_err() {
+                exits::note("failed");
                 process::leave(process::FAILED);
             }
             std::thread::spawn(move || {

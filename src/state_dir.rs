@@ -4,6 +4,7 @@
 //! STATE/APP/format                     version of this layout, a number
 //! STATE/APP/lock                       held by the one process that uses it
 //! STATE/APP/instance                   the name under which this directory's process is known to Kafka
+//! STATE/APP/exits                      how its processes ended, by cause
 //! STATE/APP/STAGE-TOPIC-PARTITION/     one task's RocksDB
 //! STATE/APP/STAGE-TOPIC-PARTITION/DAMAGED  found damaged at work: the next start builds it again
 //! STATE/APP/STAGE-TOPIC-PARTITION.rebuild/  a store that is being built, swapped in when it is whole
@@ -108,7 +109,7 @@ fn name(folder: &Path, given: Option<String>) -> std::io::Result<String> {
 }
 
 /// Whole or not at all, also after a crash.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
     file.write_all(text.as_bytes())?;

@@ -4,6 +4,8 @@
 //! Invariant: store handles of a job are dropped before the lane hears that it is over.
 
 use super::messages::{Finished, Job, Totals};
+use super::tally::Tally;
+use super::worked::Worked;
 use crate::exactly_once::{Assignment, Committer, Cycle, Landed, Outcome, Protections, Refusal, Step, apply};
 use crate::kafka::{Connection, Fault, KafkaCommitter, Purge, Snapshots};
 use crate::roster::Roster;
@@ -15,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
+use tidemill_observability::metrics::Metrics;
 use tidemill_state::StateStore;
 use tidemill_topology::{Sealed, TaskId};
 
@@ -31,7 +34,11 @@ pub struct Setup {
     pub watchdog: Arc<Watchdog>,
     pub purge: Arc<Purge>,
     pub roster: Arc<Roster>,
+    pub metrics: Metrics,
+    pub tally: Arc<Tally>,
 }
+
+type Stores = BTreeMap<TaskId, Arc<dyn StateStore>>;
 
 struct Thread {
     setup: Setup,
@@ -61,7 +68,9 @@ pub fn run(setup: Setup, jobs: &Receiver<Job>, ready: impl FnOnce(), lane: &Reci
 
 impl Thread {
     fn drive(&mut self, job: Job) -> Finished {
-        let Job { assignment, sealed, stores } = job;
+        let Job { assignment, sealed, stores, worked, seal } = job;
+        let _at_work = self.setup.metrics.lanes.works(self.setup.lane);
+        self.setup.metrics.lanes.phases.observe("seal", seal.as_secs_f64(), 1);
         stop_points::reached(Point::Sealed);
         let tasks: Vec<_> = sealed.iter().map(|s| (s.task.clone(), s.sequence)).collect();
         let mut cycle = Cycle::new(assignment, sealed, self.setup.protections);
@@ -79,7 +88,7 @@ impl Thread {
                     self.send_again(&mut cycle, newest)
                 }
                 Step::Apply(landed) => {
-                    self.apply(&cycle, &stores, &landed);
+                    self.apply(&cycle, (&stores, &worked), &landed);
                     return Finished::Applied { tasks, totals: self.totals };
                 }
                 Step::Done => return Finished::Applied { tasks: Vec::new(), totals: self.totals },
@@ -101,9 +110,10 @@ impl Thread {
         let outcome = self.committer.commit(cycle.assignment(), cycle.sealed());
         let lane = self.setup.lane;
         match &outcome {
-            Outcome::Committed(_) => {
+            Outcome::Committed(landed) => {
                 self.totals.committed += 1;
                 self.log_commit(cycle, began.elapsed());
+                self.setup.tally.transaction(&self.setup.metrics, &self.committer.timings, cycle.sealed(), landed);
             }
             Outcome::Aborted(Refusal::GroupMoved(cause) | Refusal::Trouble(cause)) => {
                 self.totals.aborted += 1;
@@ -112,6 +122,7 @@ impl Thread {
             Outcome::Unknown(_) => self.totals.unknown += 1,
             Outcome::Fenced(_) | Outcome::Fatal(_) => {}
         }
+        self.setup.tally.ended(&self.setup.metrics, &outcome, self.committer.recycled - self.totals.recycled);
         self.totals.recycled = self.committer.recycled;
         cycle.outcome(outcome)
     }
@@ -137,13 +148,15 @@ impl Thread {
     fn send_again(&self, cycle: &mut Cycle, newest: Arc<Assignment>) -> Step {
         let before = cycle.left_out().len();
         let step = cycle.send_again(newest);
+        self.setup.metrics.lanes.left_out.add(&[], (cycle.left_out().len() - before) as u64);
         for task in &cycle.left_out()[before..] {
             tracing::info!(%task, lane = self.setup.lane, "left out");
         }
         step
     }
 
-    fn apply(&self, cycle: &Cycle, stores: &BTreeMap<TaskId, Arc<dyn StateStore>>, landed: &[Landed]) {
+    fn apply(&self, cycle: &Cycle, (stores, worked): (&Stores, &BTreeMap<TaskId, Worked>), landed: &[Landed]) {
+        let began = Instant::now();
         for (sealed, landed) in cycle.sealed().iter().zip(landed) {
             for position in &sealed.checkpoint.positions {
                 self.setup.purge.note(&position.topic, position.partition, position.offset);
@@ -151,8 +164,12 @@ impl Thread {
             if sealed.changelog.is_some() && !apply_patiently(&stores[&sealed.task], sealed, *landed) {
                 return;
             }
-            self.setup.roster.committed(&sealed.task, sealed.assignment, &sealed.checkpoint);
+            let worked = &worked[&sealed.task];
+            let seen = (worked.memory, worked.newest);
+            self.setup.roster.committed(&sealed.task, sealed.assignment, &sealed.checkpoint, seen);
+            self.setup.tally.task(&self.setup.metrics, sealed, worked);
         }
+        self.setup.metrics.lanes.phases.observe("apply", began.elapsed().as_secs_f64(), 1);
         stop_points::reached(Point::Apply);
     }
 }

@@ -6,7 +6,7 @@
 
 use super::ends::{Asked, Ends};
 use super::messages::{
-    Adopt, Applied, Close, Drain, Drained, Finished, InputEnd, Job, LetGo, Lost, Release, Seal, Totals, Work,
+    Adopt, Applied, Close, Drain, Drained, Finished, Handed, InputEnd, Job, LetGo, Lost, Release, Seal, Totals, Work,
 };
 use super::partition::{PartitionActor, Pulse};
 use crate::clock;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
-use tidemill_state::StateStore;
+use tidemill_observability::metrics::Metrics;
 use tidemill_topology::{Sealed, TaskId};
 
 /// How often a lane looks whether a seal is due.
@@ -79,6 +79,7 @@ pub struct LaneActor {
     /// What waits for the next seal is more than two transactions may carry: no more batches until it is sent.
     full: Arc<AtomicBool>,
     totals: Totals,
+    metrics: Metrics,
 }
 
 /// Where a lane's news go.
@@ -98,11 +99,12 @@ pub struct Parts {
     pub jobs: SyncSender<Job>,
     pub ends: Ends,
     pub supervisor: Upward,
+    pub metrics: Metrics,
 }
 
 impl LaneActor {
     pub fn new(parts: Parts) -> LaneActor {
-        let Parts { number, settings, snapshots, protections, reader, jobs, ends, supervisor } = parts;
+        let Parts { number, settings, snapshots, protections, reader, jobs, ends, supervisor, metrics } = parts;
         LaneActor {
             number,
             settings,
@@ -119,6 +121,7 @@ impl LaneActor {
             draining: false,
             full: Arc::default(),
             totals: Totals::default(),
+            metrics,
         }
     }
 
@@ -173,10 +176,11 @@ impl LaneActor {
             return self.rest(ctx);
         }
         self.phase = Phase::Sealing;
+        let began = Instant::now();
         let answers = futures_util::future::join_all(asked).into_actor(self);
         let done = answers.map(move |answers, lane, ctx| {
-            let sealed = answers.into_iter().filter_map(|a| a.ok().flatten()).collect();
-            lane.commit(snapshot, sealed, ctx);
+            let handed: Vec<Handed> = answers.into_iter().filter_map(|a| a.ok().flatten()).collect();
+            lane.commit(snapshot, handed, began, ctx);
         });
         ctx.spawn(done);
     }
@@ -184,16 +188,18 @@ impl LaneActor {
     fn commit(
         &mut self,
         assignment: Arc<crate::exactly_once::Assignment>,
-        values: Vec<(Sealed, Arc<dyn StateStore>)>,
+        values: Vec<Handed>,
+        began: Instant,
         ctx: &mut Context<Self>,
     ) {
         if values.is_empty() {
             return self.rest(ctx);
         }
-        let stores = values.iter().map(|(s, store)| (s.task.clone(), store.clone())).collect();
-        let sealed: Vec<Sealed> = values.into_iter().map(|(s, _)| s).collect();
+        let stores = values.iter().map(|(s, store, _)| (s.task.clone(), store.clone())).collect();
+        let (sealed, worked): (Vec<Sealed>, Vec<_>) = values.into_iter().map(|(s, _, worked)| (s, worked)).unzip();
+        let worked = sealed.iter().map(|s| s.task.clone()).zip(worked).collect();
         self.phase = Phase::Committing { tasks: sealed.iter().map(|s| s.task.clone()).collect() };
-        if self.jobs.try_send(Job { assignment, sealed, stores }).is_err() {
+        if self.jobs.try_send(Job { assignment, sealed, stores, worked, seal: began.elapsed() }).is_err() {
             crate::process::exit(&format!("lane {}: its committer thread has ended", self.number), false);
         }
     }
@@ -263,15 +269,19 @@ impl Handler<Adopt> for LaneActor {
         let (id, assignment, position) = (task.id().clone(), task.assignment(), task.position());
         let behind = task.takes_partials();
         let pulse = Rc::new(Pulse::default());
-        let actor = PartitionActor::new(*task, store, pulse.clone(), self.protections).start();
-        let (mailbox, full) = (actor.clone(), self.full.clone());
+        let actor = PartitionActor::new((*task, store), pulse.clone(), self.protections, self.metrics.clone()).start();
+        let (mailbox, full, metrics) = (actor.clone(), self.full.clone(), self.metrics.clone());
         let sink = Box::new(move |batch| {
             if full.load(Ordering::Relaxed) && mailbox.connected() {
+                metrics.tasks.refused.add(&[], 1);
                 return Err(Some(Box::new(batch)));
             }
             match mailbox.try_send(Work(batch)) {
                 Ok(()) => Ok(()),
-                Err(SendError::Full(Work(batch))) => Err(Some(Box::new(batch))),
+                Err(SendError::Full(Work(batch))) => {
+                    metrics.tasks.refused.add(&[], 1);
+                    Err(Some(Box::new(batch)))
+                }
                 Err(SendError::Closed(_)) => Err(None),
             }
         });

@@ -3,11 +3,13 @@
 //! Knows no actor, so that those who talk need not know each other.
 //! Invariant: a message is a batch, a seal or a decision; never a record.
 
+use super::worked::Worked;
 use crate::exactly_once::Assignment;
 use crate::kafka::Event;
 use actix::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tidemill_state::StateStore;
 use tidemill_topology::{Batch, Sealed, Task, TaskId};
 
@@ -16,9 +18,12 @@ use tidemill_topology::{Batch, Sealed, Task, TaskId};
 #[rtype(result = "()")]
 pub struct Work(pub Batch);
 
+/// What a task hands over at a seal: its values, the store that follows them, and what it did for them.
+pub type Handed = (Sealed, Arc<dyn StateStore>, Worked);
+
 /// SEAL: hand over what moved, if this snapshot owns the task under its number.
 #[derive(Message)]
-#[rtype(result = "Option<(Sealed, Arc<dyn StateStore>)>")]
+#[rtype(result = "Option<Handed>")]
 pub struct Seal(pub Arc<Assignment>);
 
 /// The store has what was sealed with this sequence.
@@ -74,6 +79,10 @@ pub struct Job {
     pub assignment: Arc<Assignment>,
     pub sealed: Vec<Sealed>,
     pub stores: BTreeMap<TaskId, Arc<dyn StateStore>>,
+    /// What each task did for its values.
+    pub worked: BTreeMap<TaskId, Worked>,
+    /// What the seal took.
+    pub seal: Duration,
 }
 
 /// What this thread did, for the line at the end.

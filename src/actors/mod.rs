@@ -10,8 +10,12 @@ mod lane;
 mod messages;
 mod partition;
 mod supervisor;
+mod tally;
+mod worked;
 
 pub use ends::Ends;
 pub use lane::LaneSettings;
 pub use messages::{Heard, Stop};
+pub use partition::MAILBOX;
 pub use supervisor::{Plan, Supervisor};
+pub use tally::Tally;

@@ -4,6 +4,7 @@
 //! Invariant: after `Close` was answered, neither the task nor its store handle exists any more.
 
 use super::messages::{Applied, Close, InputEnd, Seal, Work};
+use super::worked::{Counted, Worked};
 use crate::exactly_once::Protections;
 use crate::kafka::Fault;
 use crate::{clock, process, state_dir};
@@ -11,11 +12,13 @@ use actix::prelude::*;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
+use tidemill_observability::metrics::Metrics;
 use tidemill_state::StateStore;
 use tidemill_topology::{Task, TaskError};
 
 /// Batches that may wait: little, so that a seal is not queued behind much.
-const MAILBOX: usize = 2;
+pub const MAILBOX: usize = 2;
 
 /// What the lane may see of a task without a message; both live on one arbiter.
 #[derive(Default)]
@@ -57,11 +60,23 @@ pub struct PartitionActor {
     phase: Phase,
     pulse: Rc<Pulse>,
     protections: Protections,
+    metrics: Metrics,
+    /// Since the last seal.
+    worked: Worked,
+    /// Of the task, at the last seal.
+    counted: Counted,
 }
 
 impl PartitionActor {
-    pub fn new(task: Task, store: Arc<dyn StateStore>, pulse: Rc<Pulse>, protections: Protections) -> PartitionActor {
-        PartitionActor { phase: Phase::Running { task: Box::new(task), store }, pulse, protections }
+    pub fn new(
+        (task, store): (Task, Arc<dyn StateStore>),
+        pulse: Rc<Pulse>,
+        protections: Protections,
+        metrics: Metrics,
+    ) -> PartitionActor {
+        let counted = Counted::of(&task);
+        let phase = Phase::Running { task: Box::new(task), store };
+        PartitionActor { phase, pulse, protections, metrics, worked: Worked::default(), counted }
     }
 
     fn fail(error: TaskError) {
@@ -88,8 +103,16 @@ impl Handler<Work> for PartitionActor {
             return;
         }
         process::working_on(task.id(), batch.from, batch.next);
+        let began = Instant::now();
         if let Err(error) = task.process(&batch) {
             return PartitionActor::fail(error);
+        }
+        self.worked.batch(&batch, began);
+        if !batch.is_empty() && !task.takes_partials() {
+            let (records, seeds) = (batch.len() as u64, &self.metrics.seeds);
+            seeds.consumed.add(&[], records);
+            seeds.bytes.add(&["in", "consumer", &batch.topic], batch.bytes() as u64);
+            seeds.transformation.observe("", began.elapsed().as_secs_f64() / records as f64, records);
         }
         self.pulse.moved.set(true);
         self.pulse.read(task, batch.arrived);
@@ -109,11 +132,14 @@ impl Handler<Seal> for PartitionActor {
         if !ours || !task.due(now) {
             return MessageResult(None);
         }
+        let began = Instant::now();
         match task.seal(now) {
             Ok(sealed) => {
                 self.pulse.moved.set(false);
                 self.pulse.read(task, now);
-                MessageResult(sealed.map(|s| (s, store.clone())))
+                let mut worked = std::mem::take(&mut self.worked);
+                worked.sealed(task, &mut self.counted, began.elapsed());
+                MessageResult(sealed.map(|s| (s, store.clone(), worked)))
             }
             Err(error) => {
                 PartitionActor::fail(error);

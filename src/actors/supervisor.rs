@@ -10,13 +10,14 @@ use super::ends::Ends;
 use super::lane::{LaneActor, LaneSettings, Parts, Upward};
 use super::messages::{Adopt, Drain, Drained, Heard, LetGo, Lost, Release, Stop, Totals};
 use super::partition::fault;
+use super::tally::Tally;
 use crate::exactly_once::{Facts, Protections, Ready, Why};
 use crate::http::Serving;
 use crate::kafka::{Connection, Event, Fault, Log, Place, Purge, ReaderHandle, Recovered, Snapshots};
 use crate::roster::{self, Progress, Roster};
 use crate::sinks::Sinks;
 use crate::watchdog::Watchdog;
-use crate::{clock, process};
+use crate::{clock, exits, process};
 use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
+use tidemill_observability::metrics::Metrics;
 use tidemill_state::{RocksOptions, StateStore};
 use tidemill_topology::{Stage, Task, TaskId, TaskSetup};
 
@@ -51,6 +53,8 @@ pub struct Plan {
     pub purge: Arc<Purge>,
     pub sinks: Sinks,
     pub roster: Arc<Roster>,
+    pub metrics: Metrics,
+    pub tally: Arc<Tally>,
     /// Answers questions; none: off.
     pub http: Option<Serving>,
 }
@@ -143,6 +147,7 @@ impl Supervisor {
                     lost: ctx.address().recipient(),
                     drained: ctx.address().recipient(),
                 },
+                metrics: self.plan.metrics.clone(),
             };
             let lane = LaneActor::start_in_arbiter(&Arbiter::new().handle(), |_| LaneActor::new(parts));
             let setup = Setup {
@@ -153,6 +158,8 @@ impl Supervisor {
                 watchdog: self.plan.watchdog.clone(),
                 purge: self.plan.purge.clone(),
                 roster: self.plan.roster.clone(),
+                metrics: self.plan.metrics.clone(),
+                tally: self.plan.tally.clone(),
             };
             let (gate, told) = (self.gate.clone(), lane.clone().recipient());
             spawn(&format!("committer-{number}"), move || committer::run(setup, &work, || gate.open(), &told));
@@ -162,6 +169,7 @@ impl Supervisor {
 
     fn assigned(&mut self, tasks: Vec<(TaskId, u64)>, ctx: &Context<Self>) {
         tracing::info!(tasks = tasks.len(), generation = self.plan.snapshots.newest().generation(), "assigned");
+        self.plan.metrics.lanes.rebalances.add(&[], 1);
         self.assigned_at = Instant::now();
         if self.lanes.is_empty() {
             self.open_lanes(ctx);
@@ -237,8 +245,9 @@ impl Supervisor {
             Why::FirstTimeHere => "first time here".to_owned(),
             Why::Rebuilt(reason) => format!("rebuilt: {reason}"),
         };
-        let ms = began.elapsed().as_millis() as u64;
-        tracing::info!(%task, assignment = number, position = ready.position, why, records = ready.records, ms, "task ready");
+        let (ms, records) = (began.elapsed().as_millis() as u64, ready.records);
+        self.note_restore(&ready.why, records, began);
+        tracing::info!(%task, assignment = number, position = ready.position, why, records, ms, "task ready");
         let Some(tracked) = self.tasks.get_mut(&task) else { return };
         tracked.phase = Phase::Running { number };
         let lane = tracked.lane;
@@ -249,6 +258,19 @@ impl Supervisor {
             let ms = self.assigned_at.elapsed().as_millis() as u64;
             tracing::info!(tasks = self.tasks.len(), ms, "all tasks ready");
         }
+    }
+
+    fn note_restore(&self, why: &Why, records: u64, began: Instant) {
+        let tasks = &self.plan.metrics.tasks;
+        let why = match why {
+            Why::FirstStart => "first-start",
+            Why::Restored => "restored",
+            Why::FirstTimeHere => "first-time-here",
+            Why::Rebuilt(_) => "rebuilt",
+        };
+        tasks.restores.add(&[why], 1);
+        tasks.restore_records.add(&[], records);
+        tasks.restore_duration.observe("", began.elapsed().as_secs_f64(), 1);
     }
 
     fn tell<M>(&self, lane: usize, message: M)
@@ -271,6 +293,7 @@ impl Supervisor {
         // On a thread: answers on their way have a moment, and this one must not wait.
         spawn("leave", move || {
             plan.http.iter().for_each(Serving::ended);
+            exits::note("done");
             process::leave(process::DONE);
         });
     }
@@ -318,7 +341,8 @@ fn revive(
     if !plan.roster.wait_unread(id, &cancelled) {
         return Ok(None);
     }
-    let place = Place { folder: &folder, options: &plan.rocks, changelog, cancelled: &cancelled };
+    let told = |progress| plan.roster.restored(id, progress);
+    let place = Place { folder: &folder, options: &plan.rocks, changelog, cancelled: &cancelled, told: &told };
     // The time that lanes take to settle their transactions is enough for both.
     let prepared = plan.log.prepare(id, &place);
     if plan.protections.on("init_first") {
@@ -380,7 +404,10 @@ impl Handler<RecoveryOver> for Supervisor {
             _ => return,
         };
         match outcome {
-            Err(fault) if !cancelled => process::exit(&fault.cause, fault.configuration),
+            Err(fault) if !cancelled => {
+                self.plan.metrics.tasks.restores.add(&["failed"], 1);
+                process::exit(&fault.cause, fault.configuration);
+            }
             Ok(Some(revived)) if !cancelled => self.run(task, number, *revived, began),
             _ => {
                 // A revived store is dropped here, so the folder is free.

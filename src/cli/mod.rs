@@ -5,6 +5,7 @@
 
 mod ask;
 mod check;
+mod doctor;
 mod migrate;
 mod plan;
 mod query;
@@ -50,6 +51,8 @@ enum Command {
     Run(run::Args),
     /// Read a topology, say what it does, and what is wrong with it.
     Check(check::Args),
+    /// Look at brokers, topics, rights, databases, disk and clock, and say what to mend.
+    Doctor(doctor::Args),
     /// Show the graph that a topology compiles to.
     Plan(plan::Args),
     /// Run the tests that a topology holds, without Kafka.
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
     let done = match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args, cli.output),
+        Command::Doctor(args) => doctor::run(&args, cli.output),
         Command::Plan(args) => plan::run(&args, cli.output),
         Command::Test(args) => test::run(&args, cli.output),
         Command::Topics(command) => topics::run(&command, cli.output),
@@ -115,6 +119,7 @@ pub fn main() -> ExitCode {
         Ok(()) => exit(DONE),
         Err(fault) => {
             let code = if fault.configuration { CONFIGURATION } else { FAILED };
+            crate::exits::note(crate::exits::word(&fault.cause, fault.configuration));
             for cause in fault.cause.lines() {
                 if logged { tracing::error!(code, cause, "exit") } else { eprintln!("tidemill: {cause}") }
             }

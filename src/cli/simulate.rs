@@ -5,14 +5,17 @@
 
 use super::Output;
 use crate::clock;
-use crate::kafka::{Connection, Fault, Sender};
-use crate::simulate::{Generator, Made, Settings, Shares, Spacing, Times};
+use crate::http::serve_metrics;
+use crate::kafka::{Connection, Fault, Sender, librdkafka_version};
+use crate::simulate::{EventType, Generator, Made, Settings, Shares, Spacing, Times};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tidemill_observability::metrics::{About, Simulator};
+use tidemill_state::rocksdb_version;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -130,8 +133,11 @@ pub fn run(command: &Command, output: Output) -> Result<(), Fault> {
     let brokers = args.brokers.clone().or_else(|| variable("KAFKA_BOOTSTRAP_SERVERS"));
     let brokers = brokers.unwrap_or_else(|| "localhost:9092".to_owned());
     let properties: BTreeMap<String, String> = args.property.iter().cloned().collect();
-    let sender = Sender::open(&Connection::of_tool("simulate", &brokers, properties)?, &topic)?;
-    send(&mut generator, &sender, args.rate, &stop)?;
+    let metrics = show_metrics(&topic)?;
+    let failed = metrics.produced().errors.clone();
+    let connection = Connection::of_tool("simulate", &brokers, properties)?;
+    let sender = Sender::open(&connection, &topic, Box::new(move || failed.add(&[], 1)))?;
+    send(&mut generator, (&sender, &metrics, &topic), args.rate, &stop)?;
     sender.flush()?;
     let expected = generator.expected();
     match output {
@@ -176,6 +182,29 @@ fn settings(args: &Args) -> Result<Settings, Fault> {
     })
 }
 
+/// Serves metrics on `$METRICS_PORT_PRODUCER`, else `$METRICS_PORT`, else 8001. Several simulators may run at once: one whose
+/// port is taken goes on without.
+fn show_metrics(topic: &str) -> Result<Simulator, Fault> {
+    let about = About {
+        app: "simulate".to_owned(),
+        instance: std::process::id().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        librdkafka: librdkafka_version(),
+        rocksdb: rocksdb_version().to_owned(),
+    };
+    let metrics = Simulator::new(&about);
+    let produced = metrics.produced();
+    EventType::ALL.iter().for_each(|kind| produced.events.add(&[kind.name()], 0));
+    produced.events.add(&["broken"], 0);
+    produced.bytes.add(&["out", "producer", topic], 0);
+    let port = number::<u16>("METRICS_PORT_PRODUCER", number("METRICS_PORT", 8001)?)?;
+    let shown = metrics.clone();
+    if let Err(fault) = serve_metrics(port, move || shown.text()) {
+        tracing::warn!(cause = fault.cause, "no metrics; set METRICS_PORT_PRODUCER");
+    }
+    Ok(metrics)
+}
+
 fn new_seed() -> Result<u64, Fault> {
     // Short enough to be typed.
     getrandom::u32().map(u64::from).map_err(|e| Fault::failed(format!("no random numbers: {e}; give --seed")))
@@ -205,11 +234,21 @@ fn print(generator: &mut Generator, stop: &AtomicBool) -> Result<(), Fault> {
     out.flush().map_err(failed)
 }
 
-fn send(generator: &mut Generator, sender: &Sender, rate: Option<Rate>, stop: &AtomicBool) -> Result<(), Fault> {
+fn send(
+    generator: &mut Generator,
+    (sender, metrics, topic): (&Sender, &Simulator, &str),
+    rate: Option<Rate>,
+    stop: &AtomicBool,
+) -> Result<(), Fault> {
+    let produced = metrics.produced();
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let Some(made) = generator.make(clock::now()) else { break };
         sender.send(made.key.as_bytes(), &made.value, made.timestamp)?;
+        let kind = made.event_type.map_or("broken", EventType::name);
+        produced.events.add(&[kind], 1);
+        produced.bytes.add(&["out", "producer", topic], (made.key.len() + made.value.len()) as u64);
+        produced.size.observe("", made.value.len() as f64, 1);
         due += match rate {
             Some(Rate::Max) => Duration::ZERO,
             Some(Rate::PerSecond(n)) => Duration::from_secs_f64(1.0 / n),

@@ -5,7 +5,9 @@
 use super::{Output, ask, load};
 use crate::kafka::Fault;
 use serde_json::Value;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,19 +16,43 @@ pub struct Args {
     /// Another process than the one that the topology's `http.listen` names.
     #[arg(long)]
     url: Option<String>,
+    /// Look again every second, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
 }
 
-const OWN: [&str; 6] = ["task", "phase", "position", "end", "lag", "stream_time"];
+const AGAIN: Duration = Duration::from_secs(1);
+
+const OWN: [&str; 7] = ["task", "phase", "restored", "position", "end", "lag", "stream_time"];
 const COUNTS: [&str; 6] = ["in", "out", "filtered", "duplicate", "late", "dead"];
 
 pub fn run(args: &Args, output: Output) -> Result<(), Fault> {
     let loaded = load(&args.file)?;
-    let told = ask::get(&loaded.settings, args.url.as_deref(), "/status")?;
+    let look = || ask::get(&loaded.settings, args.url.as_deref(), "/status");
+    if !args.watch {
+        return print(&look()?, output);
+    }
+    loop {
+        match look() {
+            Ok(told) => {
+                if std::io::stdout().is_terminal() && output == Output::Table {
+                    print!("\x1b[H\x1b[2J");
+                }
+                print(&told, output)?;
+            }
+            // It may be starting again.
+            Err(fault) => eprintln!("tidemill: {}", fault.cause),
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn print(told: &Value, output: Output) -> Result<(), Fault> {
     match output {
         Output::Json => println!("{told}"),
-        Output::Table => print!("{}", shown(&told)),
+        Output::Table => print!("{}", shown(told)),
     }
-    Ok(())
+    std::io::stdout().flush().map_err(|e| Fault::failed(format!("standard output: {e}")))
 }
 
 fn shown(told: &Value) -> String {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tidemill_observability::metrics::Metrics;
 use tidemill_topology::{Http, TaskId, Topology};
 
 /// Answers where a task's input ends.
@@ -26,6 +27,7 @@ pub struct Facts {
     pub roster: Arc<Roster>,
     /// Where a task's input ends now; may take a while. `None`: nobody said.
     pub end: End,
+    pub metrics: Metrics,
 }
 
 /// See the module.

@@ -7,6 +7,7 @@
 mod access;
 pub mod client;
 mod desk;
+mod metrics;
 mod peers;
 mod query;
 mod server;
@@ -14,4 +15,5 @@ mod status;
 
 pub use access::Token;
 pub use desk::Facts;
+pub use metrics::serve_metrics;
 pub use server::{Bound, Serving};

@@ -5,7 +5,7 @@
 
 use super::access::Token;
 use super::desk::{Desk, Facts, Permits, Reply};
-use super::{query, status};
+use super::{metrics, query, status};
 use crate::kafka::Fault;
 use crate::process;
 use actix_web::dev::ServerHandle;
@@ -98,13 +98,14 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/query/{step}", web::get().to(query::ask))
         .route("/status", web::get().to(status::status))
+        .route("/metrics", web::get().to(metrics::scrape))
         .route("/live", web::get().to(status::live))
         .route("/ready", web::get().to(status::ready))
         .default_service(web::to(elsewhere));
 }
 
 async fn elsewhere(request: HttpRequest) -> HttpResponse {
-    let known = "GET /query/STEP, /status, /ready and /live";
+    let known = "GET /query/STEP, /status, /metrics, /ready and /live";
     Reply::refusal(404, "unknown", format!("nothing answers to {}; known are {known}", request.method())).into()
 }
 

@@ -56,15 +56,19 @@ fn tell(facts: &Facts) -> Value {
 
 /// Brokers that do not answer once are not asked again for this answer.
 fn task(facts: &Facts, listed: &Listed, until: Instant, asking: &mut bool) -> Value {
-    let Listed { task, assignment, phase } = listed;
+    let Listed { task, assignment, phase, restore } = listed;
     let stage = facts.topology.stage_of(&task.topic);
     let states: Vec<String> =
         stage.map_or(Vec::new(), |s| s.states().iter().map(|(name, _)| name.to_string()).collect());
     let mut told = json!({
         "task": task.to_string(), "stage": *task.stage, "topic": *task.topic, "partition": task.partition,
-        "assignment": assignment, "phase": word(phase), "states": states,
+        "assignment": assignment, "phase": phase.word(), "states": states,
     });
-    let Phase::Running(progress) = phase else { return told };
+    let Phase::Running(progress) = phase else {
+        told["restored"] = json!((restore.share() * 1000.0).round() / 1000.0);
+        told["since_seconds"] = json!(restore.began.elapsed().as_secs());
+        return told;
+    };
     *asking &= Instant::now() < until;
     let end = asking.then(|| (facts.end)(task)).flatten();
     *asking &= end.is_some();
@@ -79,12 +83,4 @@ fn task(facts: &Facts, listed: &Listed, until: Instant, asking: &mut bool) -> Va
         "late": counts.late, "dead": counts.dead,
     });
     told
-}
-
-fn word(phase: &Phase) -> &'static str {
-    match phase {
-        Phase::Restoring => "restoring",
-        Phase::Running(_) => "running",
-        Phase::Leaving => "leaving",
-    }
 }

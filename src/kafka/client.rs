@@ -4,6 +4,7 @@
 //! Invariant: a user's property can never weaken a guarantee; one that would is refused by name.
 
 use super::errors::Fault;
+use super::statistics::{EVERY_MS, Seen};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ pub struct Connection {
     properties: BTreeMap<String, String>,
     /// Bytes that fetched records may take before they are read.
     fetch_bytes: u64,
+    /// Who is shown what its clients say of themselves.
+    pub(super) seen: Seen,
 }
 
 impl Connection {
@@ -90,6 +93,7 @@ impl Connection {
             instance: instance.to_owned(),
             properties: settings.properties.clone(),
             fetch_bytes,
+            seen: Seen::default(),
         })
     }
 
@@ -103,7 +107,12 @@ impl Connection {
         }
         let (app, instance) = (name.to_owned(), std::process::id().to_string());
         let (brokers, group) = (brokers.to_owned(), format!("tidemill-{name}"));
-        Ok(Connection { brokers, group, app, instance, properties, fetch_bytes: 16 << 20 })
+        Ok(Connection { brokers, group, app, instance, properties, fetch_bytes: 16 << 20, seen: Seen::default() })
+    }
+
+    /// The same, and what its clients say of themselves is shown.
+    pub fn seen(self, seen: Seen) -> Connection {
+        Connection { seen, ..self }
     }
 
     /// The same cluster for a sink: a group of its own, so its pace is nobody else's.
@@ -128,6 +137,7 @@ impl Connection {
         // The default of a second stalls a reader that was slower than the fetcher for a moment.
         default(&mut c, "fetch.queue.backoff.ms", "10");
         default(&mut c, "check.crcs", "true");
+        default(&mut c, "statistics.interval.ms", EVERY_MS);
         default(&mut c, "queued.max.messages.kbytes", &(self.fetch_bytes / 1024).clamp(1024, 2_097_151).to_string());
         self.group(&mut c);
         c.set("group.instance.id", &self.instance);
@@ -150,6 +160,7 @@ impl Connection {
         // Above one transaction, or SEND would meet QueueFull.
         default(&mut c, "queue.buffering.max.messages", "2000000");
         default(&mut c, "queue.buffering.max.kbytes", "1048576");
+        default(&mut c, "statistics.interval.ms", EVERY_MS);
         c.set("transactional.id", self.transactional_id(lane));
         c.set("partitioner", "murmur2_random");
         // eos names every EndTxn's answer; broker names every lost connection, also those that the log would suppress.

@@ -322,7 +322,7 @@ fn failed(error: KafkaError, what: &str) -> Failed {
 
 fn make(connection: &Connection, lane: usize) -> Result<Live, Fault> {
     let id = connection.transactional_id(lane);
-    let watch = Watch::default();
+    let watch = Watch::new(connection.seen.of(format!("lane-{lane}")));
     let client: Client = connection
         .producer(lane)
         .create_with_context(watch.clone())

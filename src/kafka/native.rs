@@ -108,6 +108,18 @@ pub fn member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<(i32, St
     }
 }
 
+/// Where a partition ended at its last fetch; `None` before one. Asks no broker and waits for nothing.
+pub fn known_end<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str, partition: i32) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client outlives the call; both places are our own.
+    let code = unsafe {
+        let client = consumer.client().native_ptr();
+        sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high)
+    };
+    (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}
+
 /// One message, or one event of a partition, borrowed for a call.
 pub struct Message<'a> {
     raw: *mut sys::rd_kafka_message_t,

@@ -5,6 +5,7 @@
 //! of it failed meanwhile. librdkafka shows that in its debug log alone, so the log is read, in order, up to the line
 //! that every EndTxn ends with; without that line a producer is not clean.
 
+use super::statistics::Seen;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -37,9 +38,13 @@ struct Told {
 
 /// The context of a producer: shared with its callbacks.
 #[derive(Clone, Default)]
-pub(super) struct Watch(Arc<(Mutex<Told>, Condvar)>);
+pub(super) struct Watch(Arc<(Mutex<Told>, Condvar)>, Seen);
 
 impl Watch {
+    pub fn new(seen: Seen) -> Watch {
+        Watch(Arc::default(), seen)
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,7 +124,12 @@ impl ClientContext for Watch {
         }
     }
 
+    fn stats_raw(&self, json: &[u8]) {
+        self.1.statistics(json);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
+        self.1.produce_error();
         self.note_trouble(&format!("{error}: {reason}"));
         tracing::warn!(target: "librdkafka", %error, "{reason}");
     }
@@ -139,6 +149,7 @@ impl ProducerContext for Watch {
                 }
             }
             Err((error, message)) => {
+                self.1.produce_error();
                 let topic = message.topic().to_owned();
                 told.failed.get_or_insert_with(|| (error.clone(), topic));
             }

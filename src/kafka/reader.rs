@@ -8,6 +8,7 @@ use super::errors::{Fault, is_configuration};
 use super::native::{self, DataQueue, Message};
 use super::rebalance::Group;
 use super::snapshots::Snapshots;
+use super::statistics::Seen;
 use crate::clock;
 use crate::exactly_once::{Assignment, Member, Membership, Protections};
 use crate::stop_points::{self, Point};
@@ -30,6 +31,9 @@ const SEEK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A mailbox that is full gives the batch back; `None`: it is gone, and so is the task.
 pub type Full = Option<Box<Batch>>;
+
+/// Where a task's input ended at its last fetch; `None`: not known.
+pub type KnownEnds = Box<dyn Fn(&TaskId) -> Option<i64> + Send + Sync>;
 
 /// Where a task's batches go, and from which offset on.
 pub struct Start {
@@ -123,6 +127,7 @@ pub struct Reader {
     joined: bool,
     membership: Membership,
     protections: Protections,
+    seen: Seen,
 }
 
 impl Reader {
@@ -140,7 +145,7 @@ impl Reader {
         let topics: Vec<Arc<str>> = stages.keys().cloned().collect();
         let names: Vec<&str> = topics.iter().map(|t| &**t).collect();
         let wrong = |e: KafkaError| Fault::configuration(format!("consumer: {e}; check kafka.properties"));
-        let group = Group::new(stages, protections);
+        let group = Group::new(stages, protections, connection.seen.clone());
         let consumer: BaseConsumer<Group> = connection.consumer().create_with_context(group).map_err(wrong)?;
         let queue = DataQueue::new(&consumer, READ);
         consumer.context().forward_to(queue.reference());
@@ -162,8 +167,15 @@ impl Reader {
             joined: false,
             membership: Membership::default(),
             protections,
+            seen: connection.seen.clone(),
         };
         Ok((reader, ReaderHandle(tell)))
+    }
+
+    /// Answers where a partition ended at its last fetch, for as long as the consumer lives.
+    pub fn known_ends(&self) -> KnownEnds {
+        let consumer = Arc::downgrade(&self.consumer);
+        Box::new(move |task| native::known_end(&*consumer.upgrade()?, &task.topic, task.partition))
     }
 
     /// Reads until told to close, or until the consumer is of no use any more.
@@ -227,6 +239,7 @@ impl Reader {
     fn keep_flows(&mut self, keep: impl Fn(&Flow) -> bool) {
         self.flows.retain(keep);
         self.routes.clear();
+        self.note_paused();
     }
 
     /// Serves rebalances and errors; the queue of data is not touched.
@@ -371,6 +384,9 @@ impl Reader {
                 full.add_partition(&flow.task.topic, flow.task.partition);
             }
         }
+        if full.count() > 0 {
+            self.note_paused();
+        }
         if full.count() > 0
             && let Err(error) = self.consumer.pause(&full)
         {
@@ -391,11 +407,18 @@ impl Reader {
                 free.add_partition(&flow.task.topic, flow.task.partition);
             }
         }
+        if free.count() > 0 {
+            self.note_paused();
+        }
         if free.count() > 0
             && let Err(error) = self.consumer.resume(&free)
         {
             tracing::warn!(%error, "resuming partitions");
         }
+    }
+
+    fn note_paused(&self) {
+        self.seen.paused(self.flows.iter().filter(|f| !f.held.is_empty()).count());
     }
 
     fn all_full(&self) -> bool {

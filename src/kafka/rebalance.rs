@@ -5,6 +5,7 @@
 //! Invariant: every assignment of a task gets a number that was never used before in this process.
 
 use super::native::{QueueRef, forward};
+use super::statistics::Seen;
 use crate::exactly_once::Protections;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -57,11 +58,12 @@ pub(super) struct Group {
     queue: Mutex<Option<QueueRef>>,
     noted: Mutex<Noted>,
     protections: Protections,
+    seen: Seen,
 }
 
 impl Group {
-    pub fn new(stages: BTreeMap<Arc<str>, Arc<str>>, protections: Protections) -> Group {
-        Group { stages, queue: Mutex::new(None), noted: Mutex::default(), protections }
+    pub fn new(stages: BTreeMap<Arc<str>, Arc<str>>, protections: Protections, seen: Seen) -> Group {
+        Group { stages, queue: Mutex::new(None), noted: Mutex::default(), protections, seen }
     }
 
     pub fn forward_to(&self, queue: QueueRef) {
@@ -133,7 +135,12 @@ impl ClientContext for Group {
         }
     }
 
+    fn stats_raw(&self, json: &[u8]) {
+        self.seen.statistics(json);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
+        self.seen.consume_error();
         tracing::warn!(target: "librdkafka", %error, "{reason}");
     }
 }

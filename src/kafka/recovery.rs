@@ -47,6 +47,8 @@ pub struct Place<'a> {
     pub changelog: Option<&'a str>,
     /// True once the task was revoked: nobody waits for the result any more.
     pub cancelled: &'a dyn Fn() -> bool,
+    /// Is told how far the changelog has been read: from, at, end.
+    pub told: &'a dyn Fn((i64, i64, i64)),
 }
 
 impl Log {
@@ -181,7 +183,7 @@ impl Log {
         store: Option<Arc<RocksStore>>,
         span: &restore::Span<'_>,
     ) -> Result<Option<(Arc<RocksStore>, Answer)>, Fault> {
-        let read = |into: &RocksStore| restore::roll_forward(&self.readers, into, span, place.cancelled);
+        let read = |into: &RocksStore| restore::roll_forward(&self.readers, into, span, (place.cancelled, place.told));
         if let Some(store) = store {
             let Some((checkpoint, records)) = read(&store)? else { return Ok(None) };
             return Ok(Some((store, Answer::Rolled { checkpoint, records })));

@@ -27,6 +27,12 @@ pub(super) struct Span<'a> {
     pub end: i64,
 }
 
+/// Between two reports of progress, records.
+const REPORT: u64 = 1024;
+
+/// Whether it was cancelled, and who hears how far it is: from, at, end.
+pub(super) type Watch<'a> = (&'a dyn Fn() -> bool, &'a dyn Fn((i64, i64, i64)));
+
 struct Roller<'a> {
     store: &'a RocksStore,
     changes: Changes,
@@ -43,7 +49,7 @@ pub(super) fn roll_forward(
     readers: &Readers,
     store: &RocksStore,
     span: &Span<'_>,
-    cancelled: &dyn Fn() -> bool,
+    watch: Watch<'_>,
 ) -> Result<Option<(Option<Checkpoint>, u64)>, Fault> {
     let known = store.meta().map_err(|e| Fault::failed(e.to_string()))?;
     let meta = known.unwrap_or(Meta { checkpoint: Vec::new(), position: span.from, append_time: 0 });
@@ -53,7 +59,7 @@ pub(super) fn roll_forward(
         return Ok(Some((None, 0)));
     }
     let mut roller = Roller { store, changes: Changes::new(), meta, found: None, records: 0 };
-    let whole = readers.lend(|reader| read(reader, span, &mut roller, cancelled))?;
+    let whole = readers.lend(|reader| read(reader, span, &mut roller, watch))?;
     roller.write()?;
     Ok(whole.then_some((roller.found, roller.records)))
 }
@@ -63,7 +69,7 @@ fn read(
     reader: &BaseConsumer,
     span: &Span<'_>,
     roller: &mut Roller<'_>,
-    cancelled: &dyn Fn() -> bool,
+    (cancelled, told): Watch<'_>,
 ) -> Result<bool, Fault> {
     let name = format!("{}/{}", span.topic, span.partition);
     let mut list = TopicPartitionList::new();
@@ -74,6 +80,9 @@ fn read(
         match reader.poll(POLL) {
             Some(Ok(record)) if (record.topic(), record.partition()) == (span.topic, span.partition) => {
                 roller.take(&record)?;
+                if roller.records % REPORT == 1 {
+                    told((span.from, record.offset(), span.end));
+                }
             }
             None | Some(Ok(_)) => {}
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),

@@ -19,9 +19,8 @@ const FLUSH: Duration = Duration::from_secs(60);
 /// How long a full queue is served before it is tried again.
 const FULL: Duration = Duration::from_millis(10);
 
-/// The first delivery that failed.
-#[derive(Default)]
-struct Deliveries(Mutex<Option<KafkaError>>);
+/// The first delivery that failed, and who hears of every error.
+struct Deliveries(Mutex<Option<KafkaError>>, Box<dyn Fn() + Send + Sync>);
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -29,6 +28,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        (self.1)();
         tracing::warn!(target: "librdkafka", %error, "{reason}");
     }
 }
@@ -38,6 +38,7 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, report: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = report {
+            (self.1)();
             self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
         }
     }
@@ -50,13 +51,15 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// `errors` is called at each error.
+    ///
     /// # Errors
     /// No broker answers, a property is wrong, or the topic is not there: it is never created here.
-    pub fn open(connection: &Connection, topic: &str) -> Result<Sender, Fault> {
+    pub fn open(connection: &Connection, topic: &str, errors: Box<dyn Fn() + Send + Sync>) -> Result<Sender, Fault> {
         broker::reach(connection)?;
         let wrong = |e: KafkaError| Fault::configuration(format!("{e}; check the properties"));
         let producer: BaseProducer<Deliveries> =
-            connection.plain_producer().create_with_context(Deliveries::default()).map_err(wrong)?;
+            connection.plain_producer().create_with_context(Deliveries(Mutex::default(), errors)).map_err(wrong)?;
         let metadata = producer.client().fetch_metadata(Some(topic), PATIENCE);
         let metadata = metadata.map_err(|e| Fault::failed(format!("metadata of {topic}: {e}; is the broker up?")))?;
         if metadata.topics().iter().all(|t| t.error().is_some() || t.partitions().is_empty()) {

@@ -17,6 +17,15 @@ pub enum EventType {
 }
 
 impl EventType {
+    pub const ALL: [EventType; 6] = [
+        EventType::Click,
+        EventType::Login,
+        EventType::Logout,
+        EventType::PageView,
+        EventType::Purchase,
+        EventType::Search,
+    ];
+
     /// Page views and clicks are most of the traffic.
     pub(super) fn draw(rng: &mut Rng) -> EventType {
         match rng.range(0, 100) {

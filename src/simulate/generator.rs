@@ -107,6 +107,8 @@ pub struct Made {
     /// When it is sent, in ms since 1970: the record's own timestamp.
     pub timestamp: i64,
     pub kind: Kind,
+    /// None: broken.
+    pub event_type: Option<EventType>,
     /// Seconds to the next one, in the seed's rhythm.
     pub spacing: f64,
 }
@@ -152,7 +154,8 @@ impl Generator {
             Kind::Broken => broken(&event, &mut self.rng).1,
             _ => event.json().into_bytes(),
         };
-        let made = Made { key: event.key(), value, timestamp: sent_at, kind, spacing };
+        let event_type = (kind != Kind::Broken).then_some(event.kind);
+        let made = Made { key: event.key(), value, timestamp: sent_at, kind, event_type, spacing };
         if matches!(kind, Kind::Plain | Kind::Disordered) {
             self.recent.push_back(Sent { at: sent_at, event });
             if self.recent.len() > DISTANCE {

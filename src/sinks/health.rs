@@ -21,14 +21,23 @@ impl Health {
         Health { sink, waiting: Mutex::default() }
     }
 
-    pub fn ill(&self, writer: usize, cause: &str) {
+    /// Whether the sink begins to wait.
+    pub fn ill(&self, writer: usize, cause: &str) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_empty() {
+        let begins = waiting.is_empty();
+        if begins {
             tracing::warn!(sink = %self.sink, cause, "sink waits");
         } else {
             tracing::debug!(sink = %self.sink, writer, cause, "sink still waits");
         }
         waiting.entry(writer).or_insert_with(Instant::now);
+        begins
+    }
+
+    /// How long the writer that has waited longest has.
+    pub fn waiting(&self) -> Duration {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.values().min().map_or(Duration::ZERO, Instant::elapsed)
     }
 
     pub fn well(&self, writer: usize) {

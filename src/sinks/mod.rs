@@ -20,6 +20,7 @@ mod part;
 mod postgres;
 mod protections;
 mod row;
+mod seen;
 mod shared;
 mod writer;
 
@@ -27,13 +28,14 @@ pub use postgres::Done;
 pub use protections::NAMES as PROTECTIONS;
 
 use crate::exactly_once::Protections as Protocol;
-use crate::kafka::{Connection, Fault, Outlet, Reader, ReaderHandle, Snapshots};
+use crate::kafka::{self, Connection, Fault, KnownEnds, Outlet, Reader, ReaderHandle, Snapshots};
 use crew::Crew;
 use postgres::{Failure, Session};
 use shared::Shared;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidemill_observability::metrics::{Metrics, SinkNow};
 use tidemill_topology::sinks::{PostgresSpec, SinkSpec, Target};
 use tidemill_topology::{Settings, Topology};
 
@@ -44,7 +46,11 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Sinks {
     all: Vec<(Arc<Crew>, ReaderHandle)>,
+    seen: Vec<(Arc<Shared>, KnownEnds)>,
 }
+
+/// Answers how every sink is now.
+pub type Look = Box<dyn Fn() -> Vec<SinkNow> + Send>;
 
 impl Sinks {
     /// Starts the sinks that are on. A database that is away is waited for; it is no reason not to start.
@@ -56,26 +62,35 @@ impl Sinks {
         connection: &Connection,
         (topology, settings): (&Topology, &Settings),
         memory: u64,
+        metrics: &Metrics,
     ) -> Result<Sinks, Fault> {
         let on: Vec<&SinkSpec> = specs.iter().filter(|spec| spec.enabled).collect();
         let mut sinks = Sinks::default();
         for spec in &on {
             let group = spec.group(&settings.app);
-            let connection = connection.for_sink(&group, memory / on.len() as u64);
+            let seen = kafka::Seen::new(metrics, format!("sink-{}", spec.name));
+            let connection = connection.for_sink(&group, memory / on.len() as u64).seen(seen);
             let outlet = Outlet::open(&connection)?;
             let letters = (topology.dead_letters.clone(), settings.max_record);
-            let shared = Shared::new((*spec).clone(), group, outlet, letters)?;
-            let crew = Arc::new(Crew::new(Arc::new(shared), connection.instance.clone()));
+            let shared = Arc::new(Shared::new((*spec).clone(), group, outlet, letters, metrics)?);
+            let crew = Arc::new(Crew::new(shared.clone(), connection.instance.clone()));
             let (stages, hears) = (BTreeMap::from([(spec.topic.clone(), spec.name.clone())]), crew.clone());
             let events = Box::new(move |event| hears.hear(event));
             let snapshots = Arc::new(Snapshots::default());
             let (reader, handle) = Reader::open(&connection, stages, snapshots, events, Protocol::all())?;
+            sinks.seen.push((shared, reader.known_ends()));
             crew.begin(handle.clone());
             let named = std::thread::Builder::new().name(format!("sink {}", spec.name));
             named.spawn(move || reader.run()).map_err(|e| Fault::failed(format!("no thread for a sink: {e}")))?;
             sinks.all.push((crew, handle));
         }
         Ok(sinks)
+    }
+
+    /// For the process's meter; to be asked for once.
+    pub fn look(&mut self) -> Look {
+        let seen = std::mem::take(&mut self.seen);
+        Box::new(move || seen.iter().map(|(shared, end)| shared.seen.now(&shared.health, end)).collect())
     }
 
     /// No more records; what is here is written.

@@ -5,9 +5,11 @@
 use super::health::Health;
 use super::postgres::Written;
 use super::protections::Protections;
+use super::seen::Seen;
 use crate::kafka::{Fault, Outlet, ReaderHandle};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tidemill_observability::metrics::Metrics;
 use tidemill_topology::DeadLetters;
 use tidemill_topology::sinks::{PostgresSpec, SinkSpec, Target};
 
@@ -48,6 +50,7 @@ pub struct Shared {
     pub letters: (DeadLetters, usize),
     pub health: Health,
     pub totals: Totals,
+    pub seen: Seen,
     pub protections: Protections,
     pub migrated: AtomicBool,
     /// Of this process and no other.
@@ -58,11 +61,19 @@ pub struct Shared {
 impl Shared {
     /// # Errors
     /// No randomness for the mark.
-    pub fn new(spec: SinkSpec, group: String, outlet: Outlet, letters: (DeadLetters, usize)) -> Result<Shared, Fault> {
+    pub fn new(
+        spec: SinkSpec,
+        group: String,
+        outlet: Outlet,
+        letters: (DeadLetters, usize),
+        metrics: &Metrics,
+    ) -> Result<Shared, Fault> {
+        let Target::Postgres(postgres) = &spec.target;
         let mut mark = [0; 8];
         getrandom::fill(&mut mark).map_err(|e| Fault::failed(format!("no randomness for a sink's owner: {e}")))?;
         Ok(Shared {
             health: Health::new(spec.name.clone()),
+            seen: Seen::new(metrics, &spec.name, &postgres.table, postgres.mode),
             spec,
             group,
             outlet,

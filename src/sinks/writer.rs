@@ -8,6 +8,7 @@ use super::health::Backoff;
 use super::inbox::{Command, Inbox};
 use super::part::{Life, Part};
 use super::postgres::{self, Ended, Failure, Place, Session, Standing, Table, Work, Written};
+use super::seen::{Open, reason};
 use super::shared::Shared;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ pub struct Writer {
     inbox: Arc<Inbox>,
     instance: String,
     parts: BTreeMap<TaskId, Part>,
-    link: Option<(Session, Table)>,
+    link: Option<(Session, Table, Open)>,
     backoff: Backoff,
     /// Not before: the database was sick.
     again: Instant,
@@ -92,6 +93,7 @@ impl Writer {
                 Command::Leave(task, number) => {
                     if let Some(part) = self.parts.get(&task).filter(|part| part.number == number) {
                         part.ignore();
+                        self.shared.seen.stands(&task, None);
                         self.parts.remove(&task);
                     }
                 }
@@ -145,7 +147,7 @@ impl Writer {
     /// One round: a connection, and for each partition the next thing to do. `all`: also what is not due.
     fn work(&mut self, all: bool) -> Result<(), Failure> {
         if !self.wants_link() {
-            if let Some((session, _)) = self.link.take() {
+            if let Some((session, ..)) = self.link.take() {
                 session.close();
             }
             return Ok(());
@@ -163,7 +165,7 @@ impl Writer {
         Ok(())
     }
 
-    fn connect(&self) -> Result<(Session, Table), Failure> {
+    fn connect(&self) -> Result<(Session, Table, Open), Failure> {
         let spec = self.shared.postgres();
         let mut session = Session::open(spec, &self.shared.group)?;
         if spec.migrate && !self.shared.migrated.load(Ordering::Relaxed) {
@@ -173,7 +175,7 @@ impl Writer {
         }
         let table = postgres::inspect(&mut session, spec)?;
         tracing::debug!(sink = %self.shared.spec.name, writer = self.number, "connected");
-        Ok((session, table))
+        Ok((session, table, self.shared.seen.connected()))
     }
 
     fn attend(&mut self, part: &mut Part, all: bool) -> Result<(), Failure> {
@@ -210,6 +212,7 @@ impl Writer {
         let Standing { position, epoch } = standing;
         let sink = &self.shared.spec.name;
         tracing::info!(%sink, topic = %part.task.topic, partition = part.task.partition, position, epoch, why, "sink writes");
+        self.shared.seen.stands(&part.task, Some(position));
         let start = part.begin(standing, &self.inbox);
         self.shared.reader().start(start);
     }
@@ -225,6 +228,7 @@ impl Writer {
                 let (position, committed) = (standing.position, standing.position > before.position);
                 tracing::debug!(task = %part.task, position, epoch = standing.epoch, committed, "sink resumed");
                 part.backlog.done(position, Instant::now());
+                self.shared.seen.stands(&part.task, Some(position));
                 part.life = Life::Ours(standing);
             }
             Some(standing) => self.begin(part, standing, "resumed"),
@@ -233,6 +237,7 @@ impl Writer {
                 let (topic, partition) = (&part.task.topic, part.task.partition);
                 tracing::warn!(%sink, %topic, partition, epoch = before.epoch, "sink fenced: another owner has the partition");
                 part.ignore();
+                self.shared.seen.stands(&part.task, None);
                 part.backlog.done(i64::MAX, Instant::now());
                 part.life = Life::Aside(Instant::now() + ASIDE);
             }
@@ -243,7 +248,7 @@ impl Writer {
     fn write(&mut self, part: &mut Part, standing: Standing) -> Result<(), Failure> {
         let began = Instant::now();
         let shared = self.shared.clone();
-        let (session, table) = self.link.as_mut().expect("work begins with a connection");
+        let (session, table, _) = self.link.as_mut().expect("work begins with a connection");
         let slice = part.backlog.slice(shared.spec.batch.rows);
         let letters = |slice: &super::backlog::Slice<'_>, bad: &[(usize, String)]| -> Result<(), String> {
             let mut records = Outputs::default();
@@ -265,7 +270,11 @@ impl Writer {
         };
         let (from, next) = (slice.from, slice.next);
         match postgres::write(session, &slice, &work) {
-            Ok(written) => self.wrote(part, (standing, next), &written, began),
+            Ok(written) => {
+                let since = work.since.elapsed();
+                shared.seen.wrote(&written, (began.elapsed(), since));
+                self.wrote(part, (standing, next), &written, began)
+            }
             Err(ended) => {
                 tracing::debug!(task = %part.task, from, next, ?ended, "sink's transaction ended");
                 self.ended(part, ended)
@@ -288,6 +297,7 @@ impl Writer {
         self.wrote = true;
         part.backlog.done(next, Instant::now());
         part.life = Life::Ours(Standing { position: next, ..standing });
+        self.shared.seen.stands(&part.task, Some(next));
         self.shared.reader().done(&part.task, next);
         Ok(())
     }
@@ -295,11 +305,18 @@ impl Writer {
     /// A transaction that did not end in a known commit.
     fn ended(&mut self, part: &mut Part, ended: Ended) -> Result<(), Failure> {
         part.doubt();
+        match &ended {
+            Ended::Refused => self.shared.seen.failed("refused"),
+            Ended::Failed(failure @ Failure::Again(_)) => self.shared.seen.failed(reason(failure)),
+            Ended::Unknown(_) => self.shared.seen.failed("unknown"),
+            // Is said where the writer falls ill.
+            Ended::Failed(_) => {}
+        }
         match ended {
             // Nothing is wrong with the connection; the row will say whose the partition is.
             Ended::Refused | Ended::Failed(Failure::Again(_)) => self.session().simple("ROLLBACK"),
             Ended::Failed(failure) => Err(failure),
-            Ended::Unknown(cause) => Err(Failure::Sick(format!("COMMIT was not answered: {cause}"))),
+            Ended::Unknown(cause) => Err(Failure::Away(format!("COMMIT was not answered: {cause}"))),
         }
     }
 
@@ -307,7 +324,10 @@ impl Writer {
         self.link = None;
         self.parts.values_mut().for_each(Part::doubt);
         self.again = Instant::now() + self.backoff.after();
-        self.shared.health.ill(self.number, failure.said());
+        self.shared.seen.failed(reason(failure));
+        if self.shared.health.ill(self.number, failure.said()) {
+            self.shared.seen.waits();
+        }
     }
 
     /// What is here and can be written now is; nothing is waited for.
@@ -321,7 +341,7 @@ impl Writer {
                 return;
             }
         }
-        if let Some((session, _)) = self.link.take() {
+        if let Some((session, ..)) = self.link.take() {
             session.close();
         }
     }

@@ -47,5 +47,5 @@ pub use keys::StateId;
 pub use memory::MemoryStore;
 pub use rebuild::Rebuild;
 pub use rocks::{RocksOptions, RocksStore, rocksdb_version};
-pub use store::{Meta, StateStore, View};
+pub use store::{Figures, Meta, StateStore, View};
 pub use table::{Older, Page, Table};

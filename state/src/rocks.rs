@@ -7,7 +7,7 @@ use crate::{
     codec,
     error::StoreError,
     rebuild,
-    store::{Meta, StateStore, View},
+    store::{Figures, Meta, StateStore, View},
 };
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
@@ -48,6 +48,11 @@ impl RocksOptions {
         // It never stalls a write: an apply waits for nobody, and a full budget flushes early instead.
         let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(budget_bytes / 2, false, cache.clone());
         RocksOptions { cache, memtables }
+    }
+
+    /// Bytes that block cache and memtables of all these stores hold now.
+    pub fn usage(&self) -> usize {
+        self.cache.get_usage()
     }
 
     fn database(&self) -> Options {
@@ -329,6 +334,15 @@ impl StateStore for RocksStore {
 
     fn meta(&self) -> Result<Option<Meta>, StoreError> {
         self.read_meta(&ReadOptions::default())
+    }
+
+    fn figures(&self) -> Figures {
+        let of = |name: &str| self.db.property_int_value(name).ok().flatten().unwrap_or(0);
+        Figures {
+            disk_bytes: of("rocksdb.total-sst-files-size"),
+            compaction_bytes: of("rocksdb.estimate-pending-compaction-bytes"),
+            stopped: of("rocksdb.is-write-stopped") > 0,
+        }
     }
 
     fn flush(&self) -> Result<(), StoreError> {

@@ -16,6 +16,17 @@ pub struct Meta {
     pub append_time: i64,
 }
 
+/// A store's place on the disk; all 0 for one that has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Bytes of table files.
+    pub disk_bytes: u64,
+    /// Bytes that compactions still have to rewrite.
+    pub compaction_bytes: u64,
+    /// Whether it takes no writes until a compaction has ended.
+    pub stopped: bool,
+}
+
 /// One moment of a store: what is applied meanwhile is not seen.
 pub trait View {
     /// Calls `each` with every entry of `[from, to)`, ascending, until it answers `false`. `each` must not call the store.
@@ -64,6 +75,11 @@ pub trait StateStore: Send + Sync {
 
     /// What the store knows about its log; `None` before the first apply.
     fn meta(&self) -> Result<Option<Meta>, StoreError>;
+
+    /// What it says of its place on the disk.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
 
     /// Makes everything applied so far survive a power failure.
     fn flush(&self) -> Result<(), StoreError>;

@@ -46,6 +46,8 @@ pub struct Table<V> {
     /// How far the store's part of the bucket being expired has been worked: bucket and last key.
     expiring: Option<(u64, Vec<u8>)>,
     scratch: Vec<u8>,
+    hits: u64,
+    misses: u64,
 }
 
 impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
@@ -70,6 +72,8 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
             dead: Dead::default(),
             expiring: None,
             scratch: Vec::new(),
+            hits: 0,
+            misses: 0,
         }
     }
 
@@ -86,6 +90,11 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
             self.soil(index);
         }
         Ok(self.slots.value(index).as_mut())
+    }
+
+    /// Entries that were asked for since the table was made: those that were in memory, and those that were not.
+    pub fn lookups(&self) -> (u64, u64) {
+        (self.hits, self.misses)
     }
 
     /// Sets the value of `key` in `bucket`.
@@ -248,13 +257,17 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
 
     fn locate(&mut self, store: &dyn StateStore, bucket: u64, key: &[u8]) -> Result<u32, StoreError> {
         match self.slots.find(bucket, key) {
-            Some(index) => Ok(index),
+            Some(index) => {
+                self.hits += 1;
+                Ok(index)
+            }
             None => self.load(store, bucket, key),
         }
     }
 
     #[cold]
     fn load(&mut self, store: &dyn StateStore, bucket: u64, key: &[u8]) -> Result<u32, StoreError> {
+        self.misses += 1;
         self.scratch.clear();
         keys::key(self.id, bucket, key, &mut self.scratch);
         let stored = store.get(&self.scratch)?;

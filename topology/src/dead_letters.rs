@@ -12,6 +12,29 @@ use crate::record::Record;
 use crate::sealed::{Outputs, TaskId};
 use xxhash_rust::xxh3::xxh3_128;
 
+/// The codes that a reason can begin with, but `late` and those of sinks.
+pub const CODES: &[&str] = &[
+    "division-by-zero",
+    "id-missing",
+    "invalid",
+    "key-missing",
+    "not-a-number",
+    "not-an-object",
+    "not-json",
+    "not-utf8",
+    "not-whole",
+    "null",
+    "number-too-large",
+    "out-of-range",
+    "overflow",
+    "time-ahead",
+    "time-missing",
+    "time-unreadable",
+    "too-large",
+    "wrong-length",
+    "wrong-type",
+];
+
 /// How much of a key or value remains when the whole does not fit.
 const HEAD: usize = 64 * 1024;
 /// What the engine's own headers may take beside the reason.

@@ -37,4 +37,4 @@ pub use sealed::{OutRecord, Outputs, Sealed, TaskId};
 pub use task::{Task, TaskError, TaskSetup};
 pub use tester::Tester;
 pub use yaml::builder;
-pub use yaml::{ConfigError, Http, Loaded, Peer, Settings, load, parse};
+pub use yaml::{Alerts, ConfigError, Http, Loaded, Peer, Settings, load, parse};

@@ -112,6 +112,11 @@ impl Batch {
         self.slots.is_empty()
     }
 
+    /// The timestamp of the last record, ms since 1970.
+    pub fn newest(&self) -> Option<i64> {
+        self.slots.last().map(|s| s.timestamp)
+    }
+
     /// Bytes held: keys, values and headers.
     pub fn bytes(&self) -> usize {
         self.buf.len()

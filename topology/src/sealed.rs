@@ -129,6 +129,11 @@ impl Outputs {
         })
     }
 
+    /// Topic and key of every record, in order.
+    pub fn keys(&self) -> impl Iterator<Item = (&Arc<str>, Option<&[u8]>)> {
+        self.slots.iter().map(|s| (&s.topic, s.key.as_ref().map(|r| self.at(r))))
+    }
+
     /// Where the arena stands; [`Outputs::truncate`] goes back to it, so that a record which fails leaves nothing.
     pub fn mark(&self) -> (usize, usize, usize) {
         (self.buf.len(), self.slots.len(), self.headers.len())

@@ -14,6 +14,8 @@ pub enum Failure {
     Split,
     /// A neighbour was in the way; at once again.
     Again(String),
+    /// The server is not there, or the line to it is cut.
+    Away(String),
     /// The database cannot do it now, or somebody must mend it.
     Sick(String),
 }
@@ -22,7 +24,7 @@ impl Failure {
     /// For a log or a person.
     pub fn said(&self) -> &str {
         match self {
-            Failure::Row(cause) | Failure::Again(cause) | Failure::Sick(cause) => cause,
+            Failure::Row(cause) | Failure::Again(cause) | Failure::Away(cause) | Failure::Sick(cause) => cause,
             Failure::Split => "a row came twice in one statement",
         }
     }
@@ -30,7 +32,7 @@ impl Failure {
     pub fn of(error: &tokio_postgres::Error) -> Failure {
         match error.as_db_error() {
             Some(db) => of_state(db),
-            None => Failure::Sick(with_sources(error)),
+            None => Failure::Away(with_sources(error)),
         }
     }
 }
@@ -44,6 +46,9 @@ fn of_state(db: &DbError) -> Failure {
         // Data, integrity, a view's check option, a limit that a value breaks, what a trigger raises.
         "22" | "23" | "44" | "54" | "P0" => Failure::Row(reason(db)),
         "40" => Failure::Again(said(db)),
+        "08" => Failure::Away(said(db)),
+        // The server ends, or begins, or has no place for one more connection.
+        _ if ["57P01", "57P02", "57P03", "53300"].contains(&code.code()) => Failure::Away(said(db)),
         _ => Failure::Sick(said(db)),
     }
 }

@@ -40,7 +40,7 @@ impl Session {
         let patience = spec.timeouts.connect + SLACK;
         // A timer is made on the runtime that it runs on.
         let opened = runtime.block_on(async { timeout(patience, access.config.connect(access.tls)).await });
-        let silent = || Failure::Sick(format!("the server did not answer within {patience:?}"));
+        let silent = || Failure::Away(format!("the server did not answer within {patience:?}"));
         let (client, connection) = opened.map_err(|_| silent())?.map_err(|e| Failure::of(&e))?;
         let link = runtime.spawn(async move {
             if let Err(error) = connection.await {
@@ -91,7 +91,7 @@ impl Session {
     fn call<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
         match self.runtime.block_on(async { timeout(self.patience, work).await }) {
             Ok(done) => done.map_err(|e| Failure::of(&e)),
-            Err(_) => Err(Failure::Sick(format!("the server did not answer within {:?}", self.patience))),
+            Err(_) => Err(Failure::Away(format!("the server did not answer within {:?}", self.patience))),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod commits;
 pub mod feed;
 pub mod hourly;
+pub mod observed;
 pub mod oracle;
 pub mod postgres;
 pub mod process;

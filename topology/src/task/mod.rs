@@ -70,6 +70,8 @@ pub struct Task {
     slots: Vec<Slot>,
     /// `task/sequence` of the seal to come, for the header of aggregates.
     header: Vec<u8>,
+    /// Dead letters since they were last taken, by code.
+    dead: Vec<(&'static str, u64)>,
     /// Of how many entries a seal may speak.
     slice: usize,
 }
@@ -90,6 +92,17 @@ impl Task {
 
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Dead letters since the last call, by the code of their reason; late ones that were copied count as `late`.
+    pub fn take_dead(&mut self) -> Vec<(&'static str, u64)> {
+        std::mem::take(&mut self.dead)
+    }
+
+    /// Entries that its groupings asked for since they were opened: those that were in memory, and those that were not.
+    pub fn lookups(&self) -> (u64, u64) {
+        let each = self.groups.iter().map(GroupState::lookups);
+        each.fold((0, 0), |(hits, misses), (h, m)| (hits + h, misses + m))
     }
 
     /// Whether it takes partials, and so seals as soon as some came.

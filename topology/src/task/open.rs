@@ -64,6 +64,7 @@ impl Task {
             fold: Fold::default(),
             slots: Vec::new(),
             header: Vec::new(),
+            dead: Vec::new(),
             slice: SLICE,
             id,
             stage,

@@ -33,6 +33,7 @@ impl Task {
             Err(Stop::Failure(failure)) => {
                 self.outputs.truncate(mark);
                 self.counts.dead += 1;
+                self.count_dead(failure.code);
                 self.dead_letter(stage, record, &failure.to_string());
             }
             Err(Stop::Store(cause)) => {
@@ -120,7 +121,15 @@ impl Task {
         if stage.dead_letters.late {
             let steps: Vec<&str> = self.fold.late.iter().map(|target| stage.step_of(*target)).collect();
             let text = format!("late: its window is closed in step {}", steps.join(", "));
+            self.count_dead("late");
             self.dead_letter(stage, record, &text);
+        }
+    }
+
+    fn count_dead(&mut self, code: &'static str) {
+        match self.dead.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.dead.push((code, 1)),
         }
     }
 

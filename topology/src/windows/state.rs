@@ -90,6 +90,11 @@ impl GroupState {
         self.table.get(store, start as u64, key)
     }
 
+    /// Entries that were asked for: those that were in memory, and those that were not.
+    pub fn lookups(&self) -> (u64, u64) {
+        self.table.lookups()
+    }
+
     /// Sets the values of an entry that [`GroupState::get`] has looked for, so it is in memory, there or not.
     pub fn put(
         &mut self,

@@ -3,6 +3,7 @@
 //! Knows nothing of tasks. Called by the command line and by tests.
 //! Invariant: what comes out is whole and valid, or there is one line for each mistake, with its place.
 
+mod alerts;
 mod build;
 pub mod builder;
 mod cases;
@@ -21,6 +22,7 @@ mod steps;
 mod tests;
 mod tree;
 
+pub use alerts::Alerts;
 pub(crate) use fields::suggest;
 pub use http::{Http, Peer};
 pub use scalars::duration;

@@ -1,8 +1,9 @@
-//! The sections that do not belong to the graph: `kafka`, `state`, `lanes`, `commit`, `memory`, `topics`; `http` stands
-//! in a file of its own.
+//! The sections that do not belong to the graph: `kafka`, `state`, `lanes`, `commit`, `memory`, `topics`; `http` and
+//! `alerts` stand in files of their own.
 //!
 //! Called by [`parse`](super::parse). Knows nothing of steps. Invariant: each setting has its default here and nowhere else.
 
+use super::alerts::{self, Alerts};
 use super::fields::{Fields, Mistakes, named, scalar};
 use super::http::Http;
 use super::scalars;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What does not belong to the graph: where and how to run it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub app: String,
     pub brokers: String,
@@ -35,6 +36,7 @@ pub struct Settings {
     pub max_record: usize,
     /// Queries and status; none: off.
     pub http: Option<Http>,
+    pub alerts: Alerts,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
             min_insync_replicas: 2,
             max_record: 1 << 20,
             http: None,
+            alerts: Alerts::default(),
         }
     }
 }
@@ -76,6 +79,7 @@ pub(super) fn read(top: &mut Fields<'_>, mistakes: &mut Mistakes) -> Settings {
     set(&mut s.max_record, top.read("max_record", max_record, mistakes));
     topics(&mut s, top, mistakes);
     s.http = section(top, "http", mistakes).and_then(|http| super::http::read(http, mistakes));
+    set(&mut s.alerts, section(top, "alerts", mistakes).map(|fields| alerts::read(fields, mistakes)));
     s
 }
 

@@ -1,0 +1,141 @@
+//! `tidemill doctor FILE`: looks at everything that `run` needs and says what is wrong and what to mend.
+//!
+//! Called by `cli`. Changes nothing. Asks brokers, databases, the disk, and the running process if there is one.
+//! Invariant: every look has its line, also one that is fine; the exit code is 0 only if none is bad.
+
+use super::{Output, ask, connect, load, state_folder};
+use crate::http::client;
+use crate::kafka::{Connection, Fault, Topics, refuse_unfit, rights};
+use crate::{memory, process, sinks};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tidemill_topology::Loaded;
+
+/// Files that a store may have open, and sockets.
+const FILES_A_TASK: u64 = 300;
+const ANSWER: Duration = Duration::from_secs(5);
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The topology, as YAML.
+    file: PathBuf,
+    /// Where the stores are, if not where the topology says.
+    #[arg(long)]
+    state: Option<PathBuf>,
+}
+
+/// One look.
+struct Look {
+    what: &'static str,
+    /// What is well, or what is not and what to do.
+    found: Result<String, String>,
+}
+
+pub fn run(args: &Args, output: Output) -> Result<(), Fault> {
+    let loaded = load(&args.file)?;
+    let connection = connect(&loaded.settings)?;
+    let mut looks = Vec::new();
+    let mut look = |what, found| looks.push(Look { what, found });
+    let brokers = refuse_unfit(&connection).map_err(|fault| fault.cause);
+    let reached = brokers.is_ok();
+    look("brokers", brokers.map(|()| format!("{} answers, and verifies partitions", connection.brokers)));
+    if reached {
+        topics(&connection, &loaded, &mut look);
+    }
+    for spec in loaded.sinks.iter().filter(|spec| spec.enabled) {
+        let checked = sinks::check(std::slice::from_ref(spec), &loaded.settings.app);
+        look("database", checked.map(|()| format!("sink '{}': its table is fit", spec.name)).map_err(|f| f.cause));
+    }
+    let folder = state_folder(&loaded.settings, args.state.as_ref());
+    look("disk", disk(&folder, memory::split(loaded.settings.memory).whole));
+    look("files", files(&loaded));
+    if loaded.settings.http.is_some() {
+        running(&loaded, &mut look);
+    }
+    said(&looks, output)
+}
+
+fn topics(connection: &Connection, loaded: &Loaded, look: &mut impl FnMut(&'static str, Result<String, String>)) {
+    let differences = Topics::open(connection, &loaded.topology, &loaded.settings).and_then(|topics| topics.check());
+    match differences {
+        Err(fault) => look("topics", Err(fault.cause)),
+        Ok(all) if all.is_empty() => look("topics", Ok("all are as they should be".to_owned())),
+        Ok(all) => all.iter().for_each(|difference| look("topics", Err(difference.to_string()))),
+    }
+    let Some(stage) = loaded.topology.stages.first() else { return };
+    for (what, tried) in rights(connection, &stage.topic) {
+        let remedy = |e| format!("cannot {what}: {e}; grant this user that right, or look at the brokers");
+        look("rights", tried.map(|()| format!("may {what}")).map_err(remedy));
+    }
+}
+
+/// The nearest folder that is there tells of the disk.
+fn disk(folder: &Path, memory: u64) -> Result<String, String> {
+    let there = folder.ancestors().find(|path| path.exists() && !path.as_os_str().is_empty());
+    let place = there.unwrap_or(Path::new("."));
+    let (free, all) =
+        process::disk(place).ok_or_else(|| format!("{}: cannot be asked for its space", place.display()))?;
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let said = format!("{}: {:.1} GiB of {:.1} are free", place.display(), gib(free), gib(all));
+    match free < all / 20 || free < memory {
+        true => Err(format!("{said}; make room, or move 'state' to a larger disk")),
+        false => Ok(said),
+    }
+}
+
+fn files(loaded: &Loaded) -> Result<String, String> {
+    let limit = process::file_limit().ok_or("the limit of open files cannot be asked")?;
+    let wanted = 256 + FILES_A_TASK * loaded.topology.stages.len() as u64;
+    match limit < wanted {
+        true => Err(format!("{limit} may be open, which is little for {wanted}; raise it: ulimit -n 65536")),
+        false => Ok(format!("{limit} may be open")),
+    }
+}
+
+/// The process that listens where the topology says, if one does.
+fn running(loaded: &Loaded, look: &mut impl FnMut(&'static str, Result<String, String>)) {
+    let Ok(told) = ask::get(&loaded.settings, None, "/status") else {
+        return look("process", Ok("none answers where http.listen says".to_owned()));
+    };
+    let waiting: Vec<&str> = told["waiting"].as_array().into_iter().flatten().filter_map(|w| w.as_str()).collect();
+    look(
+        "process",
+        match waiting.is_empty() {
+            true => Ok("it runs, and is ready".to_owned()),
+            false => Err(format!("not ready: {}; wait, or look at its log", waiting.join(", "))),
+        },
+    );
+    let listen = loaded.settings.http.as_ref().map(|http| format!("http://127.0.0.1:{}", http.listen.port()));
+    let scrape = listen.and_then(|base| client::get(&base, "/metrics", &[], ANSWER).ok());
+    let text = scrape.map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).unwrap_or_default();
+    let skew = text.lines().find_map(|line| line.strip_prefix("tidemill_clock_skew_seconds ")?.parse::<f64>().ok());
+    let most = loaded.settings.alerts.clock_skew.as_secs_f64();
+    look(
+        "clock",
+        match skew {
+            None => Ok("the broker's is not known: no checkpoint was written since the start".to_owned()),
+            Some(s) if s.abs() > most => {
+                Err(format!("the broker's is {s:.1} s from ours; mend time synchronisation on one of them"))
+            }
+            Some(s) => Ok(format!("the broker's is {s:.3} s from ours")),
+        },
+    );
+}
+
+fn said(looks: &[Look], output: Output) -> Result<(), Fault> {
+    for Look { what, found } in looks {
+        let (good, text) = found.as_ref().map_or_else(|bad| (false, bad), |good| (true, good));
+        match output {
+            Output::Json => println!("{}", serde_json::json!({ "look": what, "ok": good, "said": text })),
+            Output::Table => {
+                text.lines().for_each(|line| println!("{:3}  {what:8}  {line}", if good { "ok" } else { "BAD" }))
+            }
+        }
+    }
+    match looks.iter().filter(|look| look.found.is_err()).count() {
+        0 => Ok(()),
+        bad => {
+            Err(Fault::configuration(format!("{bad} of {} looks are bad; each line says what to mend", looks.len())))
+        }
+    }
+}
