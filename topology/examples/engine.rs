@@ -146,7 +146,7 @@ fn main() {
         let start = cpu_ns();
         batch.arrived = 1_795_255_200_000;
         workers[0].task.process(&batch).unwrap();
-        if (from + BATCH) % SEAL == 0 || from + BATCH >= events {
+        if (from + BATCH).is_multiple_of(SEAL) || from + BATCH >= events {
             let now = from as i64;
             let sealed = workers[0].seal(now).unwrap();
             (bytes, said) = (bytes + sealed.changes.bytes(), said + sealed.outputs.len());
