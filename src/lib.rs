@@ -13,6 +13,7 @@ pub mod runtime;
 pub mod simulate;
 pub mod sinks;
 pub mod state_dir;
+pub mod traces;
 
 mod clock;
 mod exits;

@@ -10,6 +10,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tidemill_topology::TaskId;
 
 /// Exit codes, as the README documents them.
@@ -17,6 +18,9 @@ pub const DONE: i32 = 0;
 pub const FAILED: i32 = 1;
 pub const USAGE: i32 = 2;
 pub const CONFIGURATION: i32 = 78;
+
+/// How long the end waits for the collector; a fifth of it where something went wrong.
+pub const LAST_SPANS: Duration = Duration::from_secs(5);
 
 static LEAVING: AtomicBool = AtomicBool::new(false);
 
@@ -35,8 +39,9 @@ pub fn exit(cause: &str, configuration: bool) {
     leave(code);
 }
 
-/// Ends the process without a word.
+/// Ends the process without a word; spans that wait have a moment, if there are any.
 pub fn leave(code: i32) -> ! {
+    tidemill_observability::trace::stop(if code == DONE { LAST_SPANS } else { LAST_SPANS / 5 });
     // SAFETY: ends the process; no destructor runs beside librdkafka's and RocksDB's threads.
     unsafe { libc::_exit(code) }
 }

@@ -14,6 +14,7 @@ use crate::meter::{self, Meter};
 use crate::roster::Roster;
 use crate::sinks::{Look, Sinks};
 use crate::state_dir::StateDir;
+use crate::traces::Traces;
 use crate::watchdog::Watchdog;
 use crate::{exits, memory, process};
 use actix::prelude::*;
@@ -74,8 +75,10 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let between = topology.repartitions.iter().map(|r| r.topic.to_string()).collect();
     let mut sinks = Sinks::start(&sinks, &connection, (&topology, &settings), memory.sinks, &metrics)?;
     let look = sinks.look();
+    let traces = Traces::start(&settings.app, &connection.group);
     let plan = Plan {
         sinks,
+        traces,
         stages: topology.stages.clone(),
         delete_retention_ms: retentions(&connection, &topology)?,
         partitions,

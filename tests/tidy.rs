@@ -25,6 +25,9 @@ const MAY_NAME: &[(&str, &[&str], &str)] = &[
     ("bincode", &["state/src/codec.rs"], "3.0.0 is a tombstone: the way out must be one file"),
     ("prometheus", &["observability/"], "handles are typed and stand in one room"),
     ("opentelemetry", &["observability/"], "as prometheus"),
+    ("opentelemetry_sdk", &["observability/"], "as prometheus"),
+    ("opentelemetry_otlp", &["observability/"], "as prometheus"),
+    ("tracing_opentelemetry", &["observability/"], "as prometheus"),
     ("tracing_subscriber", &["observability/"], "one place decides what a log line looks like"),
 ];
 

@@ -1,9 +1,10 @@
 //! What a running Tidemill shows of itself. A leaf: it knows no other room.
 //!
-//! The log and the metrics; traces and health join them here.
+//! `logs` is the log, `metrics` what a scrape says, `trace` the spans; health joins them here.
 //! Invariant: no payload, key or secret in anything that leaves through this room.
 
 mod logs;
 pub mod metrics;
+pub mod trace;
 
-pub use logs::start as start_logs;
+pub use logs::start;

@@ -11,12 +11,12 @@ use crate::kafka::{Connection, Fault, KafkaCommitter, Purge, Snapshots};
 use crate::roster::Roster;
 use crate::stop_points::{self, Point};
 use crate::watchdog::Watchdog;
-use crate::{process, state_dir};
+use crate::{process, state_dir, traces};
 use actix::Recipient;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tidemill_observability::metrics::Metrics;
 use tidemill_state::StateStore;
 use tidemill_topology::{Sealed, TaskId};
@@ -73,6 +73,7 @@ impl Thread {
         self.setup.metrics.lanes.phases.observe("seal", seal.as_secs_f64(), 1);
         stop_points::reached(Point::Sealed);
         let tasks: Vec<_> = sealed.iter().map(|s| (s.task.clone(), s.sequence)).collect();
+        let began = SystemTime::now();
         let mut cycle = Cycle::new(assignment, sealed, self.setup.protections);
         let mut step = Step::Send;
         loop {
@@ -88,6 +89,7 @@ impl Thread {
                     self.send_again(&mut cycle, newest)
                 }
                 Step::Apply(landed) => {
+                    traces::committed(cycle.sealed(), began);
                     self.apply(&cycle, (&stores, &worked), &landed);
                     return Finished::Applied { tasks, totals: self.totals };
                 }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::exactly_once::Protections;
 use crate::kafka::{ReaderHandle, Snapshots, Start};
 use crate::stop_points::{self, Point};
+use crate::traces::Traces;
 use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -69,6 +70,7 @@ pub struct LaneActor {
     reader: ReaderHandle,
     jobs: SyncSender<Job>,
     ends: Ends,
+    traces: Option<Arc<Traces>>,
     supervisor: Upward,
     tasks: BTreeMap<TaskId, Held>,
     /// Closed, but a job on its way still holds the store.
@@ -98,13 +100,14 @@ pub struct Parts {
     pub reader: ReaderHandle,
     pub jobs: SyncSender<Job>,
     pub ends: Ends,
+    pub traces: Option<Arc<Traces>>,
     pub supervisor: Upward,
     pub metrics: Metrics,
 }
 
 impl LaneActor {
     pub fn new(parts: Parts) -> LaneActor {
-        let Parts { number, settings, snapshots, protections, reader, jobs, ends, supervisor, metrics } = parts;
+        let Parts { number, settings, snapshots, protections, reader, jobs, ends, traces, supervisor, metrics } = parts;
         LaneActor {
             number,
             settings,
@@ -113,6 +116,7 @@ impl LaneActor {
             reader,
             jobs,
             ends,
+            traces,
             supervisor,
             tasks: BTreeMap::new(),
             leaving: Vec::new(),
@@ -269,7 +273,8 @@ impl Handler<Adopt> for LaneActor {
         let (id, assignment, position) = (task.id().clone(), task.assignment(), task.position());
         let behind = task.takes_partials();
         let pulse = Rc::new(Pulse::default());
-        let actor = PartitionActor::new((*task, store), pulse.clone(), self.protections, self.metrics.clone()).start();
+        let actor = PartitionActor::new((*task, store), pulse.clone(), self.protections, self.metrics.clone());
+        let actor = actor.traced(self.traces.clone()).start();
         let (mailbox, full, metrics) = (actor.clone(), self.full.clone(), self.metrics.clone());
         let sink = Box::new(move |batch| {
             if full.load(Ordering::Relaxed) && mailbox.connected() {

@@ -7,6 +7,7 @@ use super::messages::{Applied, Close, InputEnd, Seal, Work};
 use super::worked::{Counted, Worked};
 use crate::exactly_once::Protections;
 use crate::kafka::Fault;
+use crate::traces::Traces;
 use crate::{clock, process, state_dir};
 use actix::prelude::*;
 use std::cell::Cell;
@@ -65,6 +66,8 @@ pub struct PartitionActor {
     worked: Worked,
     /// Of the task, at the last seal.
     counted: Counted,
+    /// Makes spans; none: off.
+    traces: Option<Arc<Traces>>,
 }
 
 impl PartitionActor {
@@ -76,7 +79,11 @@ impl PartitionActor {
     ) -> PartitionActor {
         let counted = Counted::of(&task);
         let phase = Phase::Running { task: Box::new(task), store };
-        PartitionActor { phase, pulse, protections, metrics, worked: Worked::default(), counted }
+        PartitionActor { phase, pulse, protections, metrics, worked: Worked::default(), counted, traces: None }
+    }
+
+    pub fn traced(self, traces: Option<Arc<Traces>>) -> PartitionActor {
+        PartitionActor { traces, ..self }
     }
 
     fn fail(error: TaskError) {
@@ -103,11 +110,15 @@ impl Handler<Work> for PartitionActor {
             return;
         }
         process::working_on(task.id(), batch.from, batch.next);
+        let begun = self.traces.as_ref().and_then(|traces| Some((traces, traces.begin(task, &batch)?)));
         let began = Instant::now();
         if let Err(error) = task.process(&batch) {
             return PartitionActor::fail(error);
         }
         self.worked.batch(&batch, began);
+        if let Some((traces, begun)) = begun {
+            traces.end(&begun, task);
+        }
         if !batch.is_empty() && !task.takes_partials() {
             let (records, seeds) = (batch.len() as u64, &self.metrics.seeds);
             seeds.consumed.add(&[], records);

@@ -16,6 +16,7 @@ use crate::http::Serving;
 use crate::kafka::{Connection, Event, Fault, Log, Place, Purge, ReaderHandle, Recovered, Snapshots};
 use crate::roster::{self, Progress, Roster};
 use crate::sinks::Sinks;
+use crate::traces::Traces;
 use crate::watchdog::Watchdog;
 use crate::{clock, exits, process};
 use actix::prelude::*;
@@ -52,6 +53,8 @@ pub struct Plan {
     pub ends: Ends,
     pub purge: Arc<Purge>,
     pub sinks: Sinks,
+    /// Makes spans; none: off.
+    pub traces: Option<Arc<Traces>>,
     pub roster: Arc<Roster>,
     pub metrics: Metrics,
     pub tally: Arc<Tally>,
@@ -142,6 +145,7 @@ impl Supervisor {
                 reader: self.reader.clone(),
                 jobs,
                 ends: self.plan.ends.clone(),
+                traces: self.plan.traces.clone(),
                 supervisor: Upward {
                     let_go: ctx.address().recipient(),
                     lost: ctx.address().recipient(),
@@ -358,7 +362,10 @@ fn revive(
         cache_bytes: plan.cache_bytes,
     };
     let began = Instant::now();
-    let opened = Task::open(stage, setup, store.clone(), ready.checkpoint.as_ref());
+    let mut opened = Task::open(stage, setup, store.clone(), ready.checkpoint.as_ref());
+    if let Some(traces) = &plan.traces {
+        opened = opened.and_then(|task| traces.open(task));
+    }
     tracing::debug!(task = %id, asked = "open task", us = began.elapsed().as_micros() as u64, "recovery");
     let task = opened.map_err(|e| fault(&e))?;
     Ok(Some(Box::new(Revived { task, store, ready })))

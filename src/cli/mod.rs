@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
         eprintln!("tidemill: no command; try 'tidemill --help'");
         return exit(USAGE);
     };
-    tidemill_observability::start_logs();
+    tidemill_observability::start(matches!(command, Command::Run(_) | Command::Simulate(_)));
     crate::process::abort_on_panic();
     crate::process::hear_file_limits();
     if !matches!(command, Command::Run(_)) {
@@ -115,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, cli.output),
         Command::Simulate(command) => simulate::run(&command, cli.output),
     };
+    tidemill_observability::trace::stop(crate::process::LAST_SPANS);
     match done {
         Ok(()) => exit(DONE),
         Err(fault) => {

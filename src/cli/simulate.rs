@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidemill_observability::metrics::{About, Simulator};
+use tidemill_observability::trace;
 use tidemill_state::rocksdb_version;
 
 #[derive(clap::Subcommand)]
@@ -234,6 +235,21 @@ fn print(generator: &mut Generator, stop: &AtomicBool) -> Result<(), Fault> {
     out.flush().map_err(failed)
 }
 
+/// With its span's context and an id of its own in the headers, while spans are made: what a source system does that is traced.
+fn produce(sender: &Sender, made: &Made) -> Result<(), Fault> {
+    let send = |headers: &[(&str, &str)]| sender.send(made.key.as_bytes(), &made.value, (made.timestamp, headers));
+    if !trace::is_on() {
+        return send(&[]);
+    }
+    let random = || getrandom::u64().map_err(|e| Fault::failed(format!("no random numbers: {e}")));
+    let correlation = format!("{:016x}{:016x}", random()?, random()?);
+    let span = trace::send(sender.topic(), &correlation);
+    match span.as_ref().and_then(|span| span.traceparent()) {
+        Some(context) => send(&[("traceparent", &context), ("correlation_id", &correlation)]),
+        None => send(&[]),
+    }
+}
+
 fn send(
     generator: &mut Generator,
     (sender, metrics, topic): (&Sender, &Simulator, &str),
@@ -244,7 +260,7 @@ fn send(
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let Some(made) = generator.make(clock::now()) else { break };
-        sender.send(made.key.as_bytes(), &made.value, made.timestamp)?;
+        produce(sender, &made)?;
         let kind = made.event_type.map_or("broken", EventType::name);
         produced.events.add(&[kind], 1);
         produced.bytes.add(&["out", "producer", topic], (made.key.len() + made.value.len()) as u64);

@@ -294,6 +294,7 @@ fn sealed(partition: i32, assignment: u64) -> Sealed {
         changes: Changes::new(),
         checkpoint: checkpoint(9),
         changelog: None,
+        traces: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::errors::Fault;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -70,14 +70,23 @@ impl Sender {
         Ok(Sender { producer, topic: topic.to_owned() })
     }
 
-    /// Takes a record; waits while the queue is full. `timestamp` in ms since 1970.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Takes a record; waits while the queue is full. `timestamp` in ms since 1970, and headers.
     ///
     /// # Errors
     /// This record, or an earlier one, cannot be delivered.
-    pub fn send(&self, key: &[u8], value: &[u8], timestamp: i64) -> Result<(), Fault> {
+    pub fn send(&self, key: &[u8], value: &[u8], (timestamp, headers): (i64, &[(&str, &str)])) -> Result<(), Fault> {
         loop {
             // 0 would mean "now" to librdkafka.
-            let record = BaseRecord::to(&self.topic).key(key).payload(value).timestamp(timestamp.max(1));
+            let mut record = BaseRecord::to(&self.topic).key(key).payload(value).timestamp(timestamp.max(1));
+            if !headers.is_empty() {
+                let all = OwnedHeaders::new_with_capacity(headers.len());
+                let all = headers.iter().fold(all, |h, (key, value)| h.insert(Header { key, value: Some(*value) }));
+                record = record.headers(all);
+            }
             match self.producer.send(record) {
                 Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => self.producer.poll(FULL),

@@ -68,6 +68,7 @@ mod tests {
             kind: Kind::Text,
             path: vec![name.to_owned()],
             is_key,
+            traced: false,
         };
         vec![column("k", true), column("a", false), column("b", false)]
     }

@@ -8,6 +8,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use tidemill_topology::Record;
+use tidemill_topology::trace::Context;
 
 /// What a column takes, as far as we must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Column {
     pub kind: Kind,
     pub path: Vec<String>,
     pub is_key: bool,
+    /// Where the record has no such field, it takes the trace id of its context.
+    pub traced: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -66,6 +69,8 @@ pub fn row(at: usize, record: &Record<'_>, columns: &[Column], upsert: bool) -> 
     let mut cells = Vec::with_capacity(columns.len());
     for column in columns {
         let cell = match field(&document, &column.path) {
+            // A row that is written again by a record without a context must not keep an older one's.
+            None if column.traced => trace_id(record).map_or(Cell::Null, Cell::Text),
             None => Cell::Absent,
             Some(Value::Null) => Cell::Null,
             Some(value) => Cell::Text(text(value, column)?),
@@ -75,10 +80,15 @@ pub fn row(at: usize, record: &Record<'_>, columns: &[Column], upsert: bool) -> 
         }
         cells.push(cell);
     }
-    if cells.iter().all(|cell| *cell == Cell::Absent) {
+    let mut of_record = cells.iter().zip(columns).filter(|(_, column)| !column.traced);
+    if of_record.all(|(cell, _)| *cell == Cell::Absent) {
         return Err("no field of the record is a column of the table".to_owned());
     }
     Ok(Row { record: at, cells })
+}
+
+fn trace_id(record: &Record<'_>) -> Option<String> {
+    Context::of(record.headers).map(|context| context.trace_id())
 }
 
 fn field<'v>(document: &'v Value, path: &[String]) -> Option<&'v Value> {
@@ -133,7 +143,7 @@ mod tests {
 
     fn column(name: &str, kind: Kind) -> Column {
         let path = name.split('.').map(str::to_owned).collect();
-        Column { name: name.to_owned(), cast: "text".to_owned(), kind, path, is_key: false }
+        Column { name: name.to_owned(), cast: "text".to_owned(), kind, path, is_key: false, traced: false }
     }
 
     fn cell(json: &str, path: &str, kind: Kind) -> Result<Cell, String> {

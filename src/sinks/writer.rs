@@ -10,6 +10,7 @@ use super::part::{Life, Part};
 use super::postgres::{self, Ended, Failure, Place, Session, Standing, Table, Work, Written};
 use super::seen::{Open, reason};
 use super::shared::Shared;
+use crate::traces;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -257,7 +258,13 @@ impl Writer {
                 let place = (&part.task, shared.letters.1);
                 dead_letters::write(&mut records, &shared.letters.0, place, &slice.records[*at], &reason);
             }
-            if records.is_empty() { Ok(()) } else { shared.outlet.send(&records) }
+            if records.is_empty() {
+                return Ok(());
+            }
+            shared.outlet.send(&records)?;
+            let written = traces::Written { sink: &shared.spec, task: &part.task, count: bad.len() };
+            bad.iter().for_each(|(at, _)| traces::refused(&written, &slice.records[*at]));
+            Ok(())
         };
         let work = Work {
             table,
@@ -269,10 +276,13 @@ impl Writer {
             protections: shared.protections,
         };
         let (from, next) = (slice.from, slice.next);
+        let rows = traces::rows(&slice.records);
         match postgres::write(session, &slice, &work) {
             Ok(written) => {
                 let since = work.since.elapsed();
                 shared.seen.wrote(&written, (began.elapsed(), since));
+                let of = traces::Written { sink: &shared.spec, task: &part.task, count: written.records };
+                rows.iter().for_each(|rows| rows.stored(&of));
                 self.wrote(part, (standing, next), &written, began)
             }
             Err(ended) => {

@@ -14,6 +14,8 @@ pub const REASON: &str = "tidemill-reason";
 pub const ATTEMPT: &str = "tidemill-attempt";
 /// `xxh3=<128 bits, hex> length=<bytes>` of a value of which only the beginning is there, or nothing.
 pub const TRUNCATED: &str = "tidemill-truncated";
+/// The samples of trace contexts that a bundle of partials brings along; see `trace/`.
+pub const TRACES: &str = "tidemill-traces";
 /// Names of the fields that were taken out of the value of a dead letter.
 pub const REDACTED: &str = "tidemill-redacted";
 

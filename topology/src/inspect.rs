@@ -4,6 +4,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::graph::Stage;
+use crate::trace::{Sample, Samples};
 use crate::windows::{By, Cell};
 use serde_json::{Map, Value, json};
 use tidemill_state::keys;
@@ -16,6 +17,11 @@ impl Stage {
     pub fn describe_entry(&self, checkpoint: &Checkpoint, key: &[u8], value: &[u8]) -> Result<Value, String> {
         let (id, bucket, rest) = keys::split(key).ok_or("a key that is too short")?;
         let entry = checkpoint.states.iter().find(|s| s.id == id).ok_or(format!("no state has the number {id}"))?;
+        if self.groups.iter().any(|g| *Samples::state(g).0 == *entry.name) {
+            let sample = Sample::decode(value).map_err(|e| e.to_string())?;
+            let traces: Vec<String> = sample.contexts().iter().map(|c| c.trace_id()).collect();
+            return Ok(json!({ "state": entry.name, "window": bucket as i64, "traces": traces }));
+        }
         let Some(group) = self.groups.iter().find(|g| *g.name == *entry.name) else {
             let here = self.states().iter().any(|(name, _)| **name == *entry.name);
             let what = if here { ("bytes", json!(value.len())) } else { ("gone", json!(true)) };

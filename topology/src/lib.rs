@@ -24,6 +24,7 @@ pub mod sealed;
 pub mod sinks;
 pub mod task;
 pub mod tester;
+pub mod trace;
 mod view;
 mod windows;
 pub mod yaml;

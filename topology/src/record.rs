@@ -117,19 +117,33 @@ impl Batch {
         self.slots.last().map(|s| s.timestamp)
     }
 
+    /// Whether any record has a header.
+    pub fn has_headers(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
     /// Bytes held: keys, values and headers.
     pub fn bytes(&self) -> usize {
         self.buf.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
-        self.slots.iter().map(|s| Record {
+        self.slots.iter().map(|s| self.record(s))
+    }
+
+    /// The record at this place in the batch.
+    pub fn get(&self, index: usize) -> Option<Record<'_>> {
+        self.slots.get(index).map(|s| self.record(s))
+    }
+
+    fn record(&self, s: &Slot) -> Record<'_> {
+        Record {
             offset: s.offset,
             timestamp: s.timestamp,
             key: s.key.as_ref().map(|r| &self.buf[r.start as usize..r.end as usize]),
             value: s.value.as_ref().map(|r| &self.buf[r.start as usize..r.end as usize]),
             headers: Headers { buf: &self.buf, slots: &self.headers[s.headers.start as usize..s.headers.end as usize] },
-        })
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: sealed values never change; committed, aborted or dropped, they are the same bytes.
 
 use crate::checkpoint::Checkpoint;
+use crate::trace::{Context, Emitted, TRACEPARENT};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Sealed {
     pub checkpoint: Checkpoint,
     /// Name of the changelog topic; none for a stage without state. The partition is the task's.
     pub changelog: Option<Arc<str>>,
+    /// The results that carry a trace context, for whoever makes spans of them once they are committed.
+    pub traces: Vec<Emitted>,
 }
 
 impl Sealed {
@@ -60,6 +63,8 @@ pub struct Outputs {
     buf: Vec<u8>,
     slots: Vec<Slot>,
     headers: Vec<(Range<u32>, Option<Range<u32>>)>,
+    /// What the results that are being added carry.
+    context: Option<Context>,
 }
 
 #[derive(Debug, Clone)]
@@ -102,6 +107,18 @@ impl Outputs {
         self.headers.push((name, value));
         if let Some(slot) = self.slots.last_mut() {
             slot.headers.end = self.headers.len() as u32;
+        }
+    }
+
+    /// The context that results carry from now on.
+    pub(crate) fn carry(&mut self, context: Option<Context>) {
+        self.context = context;
+    }
+
+    /// Adds that context to the record pushed last.
+    pub(crate) fn push_context(&mut self) {
+        if let Some(context) = self.context {
+            self.push_header(TRACEPARENT, Some(&context.text()));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::query::{Ask, Part, Refusal};
 use crate::record::Batch;
 use crate::sealed::{OutRecord, Sealed};
 use crate::task::{Task, TaskError, TaskSetup};
+use crate::trace::{Emitted, Failed};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidemill_state::{MemoryStore, Meta, StateStore};
@@ -46,6 +47,9 @@ pub struct Tester {
     assignment: u64,
     now: i64,
     slice: Option<usize>,
+    /// Tasks keep samples of trace contexts, with this seed.
+    seed: Option<u64>,
+    emitted: Vec<Emitted>,
 }
 
 /// Where the wall clock stands at first: 2100-01-01, so that no event of a test is ahead of its arrival.
@@ -86,6 +90,12 @@ impl Message {
     /// The same at another timestamp, ms since 1970.
     pub fn at(self, timestamp: i64) -> Message {
         Message { timestamp, ..self }
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, header: &str, value: &str) -> Message {
+        self.headers.push((header.to_owned(), Some(value.as_bytes().to_vec())));
+        self
     }
 
     pub fn key_text(&self) -> String {
@@ -130,6 +140,8 @@ impl Tester {
             assignment: 1,
             now: CLOCK,
             slice: None,
+            seed: None,
+            emitted: Vec::new(),
         };
         for stage in &topology.stages {
             for partition in 0..partitions {
@@ -159,6 +171,28 @@ impl Tester {
     pub fn slice(&mut self, entries: usize) {
         self.slice = Some(entries);
         self.running.iter_mut().for_each(|r| r.task.set_slice(entries));
+    }
+
+    /// Has tasks keep samples of trace contexts from now on, also behind restarts.
+    ///
+    /// # Errors
+    /// A store failed.
+    pub fn trace(&mut self, seed: u64) -> Result<(), TaskError> {
+        self.seed = Some(seed);
+        let all = std::mem::take(&mut self.running).into_iter();
+        self.running =
+            all.map(|r| Ok(Running { task: r.task.traced(seed)?, ..r })).collect::<Result<_, TaskError>>()?;
+        Ok(())
+    }
+
+    /// The results with a trace context that were committed since the last call.
+    pub fn take_emitted(&mut self) -> Vec<Emitted> {
+        std::mem::take(&mut self.emitted)
+    }
+
+    /// The records that failed since the last call, over all tasks.
+    pub fn take_failed(&mut self) -> Vec<Failed> {
+        self.running.iter_mut().flat_map(|r| r.task.take_failed()).collect()
     }
 
     /// Appends a record to a topic.
@@ -215,6 +249,7 @@ impl Tester {
             all.push(sealed);
         }
         for sealed in &all {
+            self.emitted.extend_from_slice(&sealed.traces);
             for record in sealed.outputs.iter() {
                 self.feed(record.topic, Message::of(&record));
             }
@@ -259,6 +294,9 @@ impl Tester {
                 let read = checkpoint.as_deref().map(Checkpoint::decode).transpose()?;
                 let setup = self.setup(partition, position);
                 let mut task = Task::open(stage.clone(), setup, Arc::new(store.clone()), read.as_ref())?;
+                if let Some(seed) = self.seed {
+                    task = task.traced(seed)?;
+                }
                 if let Some(entries) = self.slice {
                     task.set_slice(entries);
                 }

@@ -24,6 +24,9 @@ pub struct Table {
     touches: bool,
 }
 
+/// The column that says in which trace a row was made.
+const TRACE_ID: &str = "trace_id";
+
 const COLUMNS: &str = "SELECT a.attname::text, quote_ident(n.nspname) || '.' || quote_ident(t.typname), t.typname::text \
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
@@ -79,7 +82,9 @@ fn column(row: &Row, spec: &PostgresSpec) -> Column {
     let mapped = spec.columns.iter().find(|(column, _)| *column == name);
     let path = mapped.map_or_else(|| vec![name.clone()], |(_, path)| path.iter().map(|p| p.to_string()).collect());
     let is_key = spec.key.contains(&name);
-    Column { name, cast, kind, path, is_key }
+    // Filled from the record's context while spans are made; a table that is not asked for it has no such column.
+    let traced = name == TRACE_ID && mapped.is_none() && !is_key && tidemill_observability::trace::is_on();
+    Column { name, cast, kind, path, is_key, traced }
 }
 
 /// ON CONFLICT needs an index of just these columns, and says so only at the first row.
@@ -154,6 +159,7 @@ mod tests {
             kind: Kind::Other,
             path: Vec::new(),
             is_key,
+            traced: false,
         };
         let columns = vec![
             column("hour", "pg_catalog.\"timestamp\"", true),

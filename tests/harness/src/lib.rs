@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod cluster;
+pub mod collector;
 pub mod commits;
 pub mod feed;
 pub mod hourly;
@@ -14,4 +15,5 @@ pub mod proxy;
 pub mod psql;
 pub mod rng;
 pub mod strays;
+pub mod traced;
 pub mod verdict;

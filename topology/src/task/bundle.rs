@@ -25,6 +25,10 @@ impl Task {
             let merged = entries.merge(&*self.store, group, partial);
             merged.map_err(|cause| TaskError::Store { task: self.id.clone(), cause })?;
         }
+        if let Some(traces) = &mut self.traces {
+            let place = |at: u32| bundle.partials.get(at as usize).map(|p| (p.start, p.key.clone()));
+            traces.merge(group, record.offset, place);
+        }
         if let Some(time) = bundle.time {
             self.upstream[upstream] = self.upstream[upstream].max(time);
             let slowest = self.upstream.iter().copied().min().unwrap_or(i64::MIN);

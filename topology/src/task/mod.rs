@@ -9,6 +9,7 @@ mod idle;
 mod open;
 mod record;
 mod seal;
+mod traces;
 
 pub use error::TaskError;
 
@@ -17,6 +18,7 @@ use crate::formats::scan::Slot;
 use crate::graph::Stage;
 use crate::record::Batch;
 use crate::sealed::{Outputs, TaskId};
+use crate::trace::Traces;
 use crate::windows::{Fold, GroupState, Partials};
 use std::sync::Arc;
 use tidemill_state::{IdSet, StateStore};
@@ -74,6 +76,8 @@ pub struct Task {
     dead: Vec<(&'static str, u64)>,
     /// Of how many entries a seal may speak.
     slice: usize,
+    /// Where results come from; none: nobody wants to know.
+    traces: Option<Box<Traces>>,
 }
 
 impl Task {
@@ -128,6 +132,7 @@ impl Task {
     /// Or the store failed: the task stands behind the last record that was worked whole.
     pub fn process(&mut self, batch: &Batch) -> Result<(), TaskError> {
         self.admit(batch)?;
+        self.look(batch);
         let stage = Arc::clone(&self.stage);
         for record in batch.iter() {
             match stage.takes_partials() {

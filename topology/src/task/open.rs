@@ -66,6 +66,7 @@ impl Task {
             header: Vec::new(),
             dead: Vec::new(),
             slice: SLICE,
+            traces: None,
             id,
             stage,
             setup,
@@ -77,7 +78,7 @@ impl Task {
 }
 
 /// The id of each state of the stage; new names get one, and stand in the list from now on.
-fn number(
+pub(super) fn number(
     task: &TaskId,
     wanted: &[(Arc<str>, String)],
     known: &mut Vec<StateEntry>,

@@ -28,13 +28,20 @@ impl Task {
     pub(super) fn work(&mut self, stage: &Stage, record: &Record<'_>, arrived: i64) -> Result<(), TaskError> {
         self.fold.clear();
         let mark = self.outputs.mark();
-        match self.evaluate(stage, record, arrived) {
-            Ok(verdict) => self.accept(stage, record, &verdict)?,
+        let every = self.enter(record);
+        let evaluated = self.evaluate(stage, record, arrived);
+        self.outputs.carry(None);
+        match evaluated {
+            Ok(verdict) => {
+                self.accept(stage, record, &verdict)?;
+                self.note_origin(stage, every);
+            }
             Err(Stop::Failure(failure)) => {
                 self.outputs.truncate(mark);
                 self.counts.dead += 1;
                 self.count_dead(failure.code);
                 self.dead_letter(stage, record, &failure.to_string());
+                self.note_failure(record, failure.code);
             }
             Err(Stop::Store(cause)) => {
                 self.outputs.truncate(mark);

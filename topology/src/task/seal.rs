@@ -37,7 +37,8 @@ impl Task {
     pub fn memory_bytes(&self) -> usize {
         let groups: usize = self.groups.iter().map(|g| g.bytes()).sum();
         let travelling: usize = self.partials.iter().map(|p| p.bytes()).sum();
-        groups + travelling + self.sets.iter().map(|s| s.bytes()).sum::<usize>()
+        let samples = self.traces.as_ref().map_or(0, |traces| traces.bytes());
+        groups + travelling + samples + self.sets.iter().map(|s| s.bytes()).sum::<usize>()
     }
 
     /// About how many bytes a seal would carry now: outputs and changed entries. What it will say beside them has its
@@ -62,6 +63,7 @@ impl Task {
         self.sequence += 1;
         self.moved = false;
         self.send_partials(now);
+        let traces = self.traces.as_mut().map_or(Vec::new(), |traces| traces.seal());
         let changes = self.changes();
         self.write_header();
         Ok(Some(Sealed {
@@ -72,6 +74,7 @@ impl Task {
             changes,
             checkpoint: self.checkpoint(),
             changelog: self.stage.changelog.clone(),
+            traces,
         }))
     }
 
@@ -82,8 +85,10 @@ impl Task {
             stream_time: self.stream_time,
             now,
             task: &self.header,
+            traces: None,
         };
-        for (hop, partials) in self.stage.hops.iter().zip(&mut self.partials) {
+        for (index, (hop, partials)) in self.stage.hops.iter().zip(&mut self.partials).enumerate() {
+            let sender = Sender { traces: self.traces.as_ref().map(|traces| traces.parts(index)), ..sender };
             partials.seal(hop, &sender, &mut self.outputs);
         }
     }
@@ -96,6 +101,12 @@ impl Task {
         for (dedupe, set) in self.stage.dedupes.iter().zip(&mut self.sets) {
             set.expire_before(dedupe.oldest(self.stream_time), SLICE, &mut changes);
             set.seal(self.sequence, &mut changes);
+        }
+        if let Some(traces) = &mut self.traces {
+            for (samples, group) in traces.samples().iter_mut().zip(&self.groups) {
+                samples.keep(group.open_windows(), SLICE);
+                samples.seal(&mut changes);
+            }
         }
         changes
     }
@@ -135,6 +146,7 @@ impl Task {
         let mut room = Room { rows: self.slice, looks: self.slice };
         let count = stage.groups.len();
         let latest = self.upstream.iter().copied().max().unwrap_or(i64::MIN).max(self.stream_time);
+        let sequence = self.sequence + 1;
         let first = (self.sequence % count.max(1) as u64) as usize;
         for index in (first..count).chain(0..first) {
             let group = &stage.groups[index];
@@ -147,6 +159,7 @@ impl Task {
                 latest,
                 task: &self.header,
                 max_record: stage.max_record,
+                traces: self.traces.as_mut().map(|traces| traces.emission(index, sequence)),
             };
             self.groups[index].close(&mut said, &mut room)?;
             self.groups[index].update(&mut said, now, &mut room)?;

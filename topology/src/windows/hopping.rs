@@ -240,4 +240,10 @@ impl Group {
             _ => key,
         }
     }
+
+    /// Where samples of a group lie that count in the window at `start`, from and to: see [`Samples`](crate::trace::Samples).
+    pub fn places_of(&self, start: i64, key: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let place = |from| [key, &from_bytes(from)[..]].concat();
+        (place(i64::MIN), place(start))
+    }
 }

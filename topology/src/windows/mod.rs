@@ -23,7 +23,7 @@ pub(crate) use aggregate::distinct::Place;
 pub(crate) use bundle::Bundle;
 pub(crate) use by::{By, KeyField};
 pub(crate) use cell::Cell;
-pub(crate) use group::{Emit, Fold, Group, Target};
+pub(crate) use group::{Emit, Fold, Group, Pending, Target};
 pub(crate) use look::{Ended, Look, Which, open_row};
 pub(crate) use partials::{Hop, Partials, Sender, partition_of};
 pub(crate) use row::{KeyForm, RowOutput, ValueForm};

@@ -8,6 +8,7 @@ use super::bundle::{Bundle, Partial};
 use super::group::{Group, Id};
 use crate::headers;
 use crate::sealed::Outputs;
+use crate::trace::{Parts, encode_many};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use serde_bytes::ByteBuf;
@@ -66,6 +67,8 @@ pub(crate) struct Sender<'a> {
     pub now: i64,
     /// The value of the header that says which seal it was.
     pub task: &'a [u8],
+    /// Where the partials come from, if somebody wants to know.
+    pub traces: Option<&'a Parts>,
 }
 
 impl Partials {
@@ -212,9 +215,24 @@ impl Cell {
 }
 
 fn send(hop: &Hop, sender: &Sender<'_>, (partition, bundle): (i32, Bundle), outputs: &mut Outputs) {
+    let origins = sender.traces.map_or(Vec::new(), |parts| origins(parts, &bundle));
     let mut value = Vec::new();
     Bundle { upstream: sender.partition as u32, ..bundle }.encode(&mut value);
     // The broker deletes nothing here by time, so the record's own says when it was sent.
     outputs.push((&hop.topic, Some(partition)), sender.now, None, Some(&value));
     outputs.push_header(headers::TASK, Some(sender.task));
+    if !origins.is_empty() {
+        outputs.push_header(headers::TRACES, Some(&origins));
+    }
+}
+
+/// The samples of a bundle's partials, as its header has them; nothing, if there are none.
+fn origins(parts: &Parts, bundle: &Bundle) -> Vec<u8> {
+    let of = |(at, partial): (usize, &Partial)| Some((at as u32, parts.of(partial.start, &partial.key)?.clone()));
+    let samples: Vec<_> = bundle.partials.iter().enumerate().filter_map(of).collect();
+    let mut out = Vec::new();
+    if !samples.is_empty() {
+        encode_many(&samples, &mut out);
+    }
+    out
 }

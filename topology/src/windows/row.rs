@@ -48,6 +48,16 @@ pub(crate) enum Moment {
     Open,
 }
 
+impl Moment {
+    pub fn word(self) -> &'static str {
+        match self {
+            Moment::Update => "update",
+            Moment::Final => "final",
+            Moment::Open => "open",
+        }
+    }
+}
+
 /// What a row says.
 pub(crate) struct Row<'a> {
     /// Start and end, ms since 1970.
@@ -163,6 +173,7 @@ impl RowOutput {
         let absent = value.is_empty() && matches!(self.value, ValueForm::Plain(..));
         outputs.push((&self.topic, None), time, Some(key), (!absent).then_some(value));
         outputs.push_header(headers::TASK, Some(task));
+        outputs.push_context();
     }
 }
 

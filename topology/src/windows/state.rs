@@ -16,6 +16,7 @@ use super::scan::{EntryId, Room, Scan};
 use crate::failure::Failure;
 use crate::formats::{Document, Format};
 use crate::sealed::Outputs;
+use crate::trace::Emission;
 use std::collections::{BTreeSet, HashMap};
 use tidemill_state::{Changes, Page, StateId, StateStore, StoreError, Table};
 
@@ -50,6 +51,8 @@ pub(crate) struct Said<'a> {
     /// The value of the header that aggregates carry.
     pub task: &'a [u8],
     pub max_record: usize,
+    /// Where results come from, if somebody wants to know.
+    pub traces: Option<Emission<'a>>,
 }
 
 /// Why a seal could not speak.
@@ -167,6 +170,11 @@ impl GroupState {
             }
         }
         self.put(store, (place.start, place.key), &values, group.owes())
+    }
+
+    /// Starts of the windows, or panes, that have entries.
+    pub fn open_windows(&self) -> &BTreeSet<i64> {
+        &self.open
     }
 
     /// Whether an update is due at this wall time, or is yet to be found.
@@ -323,22 +331,25 @@ impl GroupState {
 }
 
 impl Said<'_> {
-    /// `key` is that of the group, without what hopping puts in front of it.
-    pub(super) fn say(&mut self, (start, key): (i64, &[u8]), cell: &Cell, moment: Moment) -> Result<(), Mute> {
+    /// `bare` is the key of the group, without what hopping puts in front of it.
+    pub(super) fn say(&mut self, (start, bare): (i64, &[u8]), cell: &Cell, moment: Moment) -> Result<(), Mute> {
         let document = match self.group.by {
-            By::RecordKey => self.key_format.read(Some(key)).map_err(|e| Mute::Output(Failure::format("key", &e)))?,
+            By::RecordKey => self.key_format.read(Some(bare)).map_err(|e| Mute::Output(Failure::format("key", &e)))?,
             By::Fields(_) => Document::NULL,
         };
-        let key = KeyParts::of(&self.group.by, key, document.whole());
+        let key = KeyParts::of(&self.group.by, bare, document.whole());
         let window = self.group.window.map(|w| (start, w.end_of(start)));
         // Behind a repartition the slowest task may not have spoken yet; a result is never older than its window.
         let time = window.map_or(self.latest, |(start, end)| self.stream_time.clamp(start, end - 1));
         let row = Row { window, key, aggregates: &self.group.aggregates, values: &cell.values, moment };
+        let group = self.group;
+        self.outputs.carry(self.traces.as_mut().and_then(|t| t.say(group, (start, bare), moment.word())));
         let (mut key_out, mut value_out) = (Vec::new(), Vec::new());
         for output in &self.group.outputs {
             output.encode(&row, (&mut key_out, &mut value_out), self.max_record).map_err(Mute::Output)?;
             output.push(self.outputs, (&key_out, &value_out), time, self.task);
         }
+        self.outputs.carry(None);
         Ok(())
     }
 }

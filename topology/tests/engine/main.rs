@@ -15,4 +15,5 @@ mod repartition;
 mod restore;
 mod slices;
 mod times;
+mod traces;
 mod windows;

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Instructions an event, with tracing off, on at 1 %, and on at 100 %; callgrind counts them, so a busy machine changes nothing.
+#   traces.sh PROGRAM     the example `trace-cost`
+set -euo pipefail
+program=$1 n=${N:-20000}
+command -v valgrind >/dev/null || { echo "trace-cost: needs valgrind (apt-get install valgrind)" >&2; exit 1; }
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+count() { # of a run: topology, records, sampled
+  valgrind --tool=callgrind --callgrind-out-file="$out/o" "$program" "$@" 2>&1 >/dev/null | sed -n 's/.*Collected : //p'
+}
+each() { # of an event: the difference of two lengths
+  local short long
+  short=$(count "$1" "$n" "$2")
+  long=$(count "$1" $((3 * n)) "$2")
+  echo $(((long - short) / (2 * n)))
+}
+# Nobody listens there: spans are made, encoded, and refused.
+export OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_TRACES_SAMPLER=parentbased_always_off
+for topology in plain hourly; do
+  off=$(OTEL_EXPORTER_OTLP_ENDPOINT='' each $topology 100)
+  one=$(OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1 each $topology 100)
+  all=$(OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1 each $topology 10000)
+  awk -v t=$topology -v off="$off" -v one="$one" -v all="$all" 'BEGIN {
+    printf "%-8s off %d instructions an event, at 1 %% %d (%+.2f %%), at 100 %% %d (%+.1f %%)\n", t, off, one, (one - off) * 100 / off, all, (all - off) * 100 / off
+    exit (one - off) * 100 / off < 2 ? 0 : 1 }'
+done

@@ -1,0 +1,186 @@
+//! `make trace`: one trace from the producer's record to the row, read back through Jaeger's API; again for a window in whose
+//! middle a process is killed and its tasks move. `JAEGER_BIN` names the program that tests/stack/jaeger/build has made.
+//! Knows the product from outside. Invariant: every step is looked up by the id that the step before has given.
+
+mod jaeger;
+
+use jaeger::{Jaeger, Span};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+use tidemill_harness::process::{Process, Start, program};
+use tidemill_harness::traced::{LONG, World};
+
+/// Of a window, ms.
+const WINDOW: i64 = 30_000;
+/// Grace, idle, commits and the sink, behind a window's end.
+const SLACK: Duration = Duration::from_secs(60);
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// The next window that has not begun.
+fn next_window() -> i64 {
+    (now().div_euclid(WINDOW) + 1) * WINDOW
+}
+
+fn wait_until(ms: i64) {
+    std::thread::sleep(Duration::from_millis((ms - now()).max(0) as u64));
+}
+
+/// As the table has it.
+fn hour(world: &World, ms: i64) -> String {
+    world.db.one(&format!("SELECT to_timestamp({}) AT TIME ZONE 'UTC'", ms / 1_000))
+}
+
+/// The producer, at its own pace until it is stopped.
+fn produce(world: &World, jaeger: &Jaeger) -> Result<Process, String> {
+    let args = ["simulate", "user-events", "--rate", "60", "--broken", "0.02"].map(str::to_owned).into();
+    let env = vec![
+        ("KAFKA_BOOTSTRAP_SERVERS".to_owned(), world.bootstrap.clone()),
+        ("OTEL_SERVICE_NAME".to_owned(), "shop".to_owned()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), jaeger.http_endpoint()),
+        ("OTEL_BSP_SCHEDULE_DELAY".to_owned(), "200".to_owned()),
+    ];
+    Process::start(&Start { program: program("TIDEMILL_BIN", "tidemill"), args, env, log: world.log("shop") })
+}
+
+/// A row, the span that said it, and the producer's spans that it links to.
+struct Followed {
+    kind: String,
+    said: Span,
+    origins: Vec<Span>,
+}
+
+/// Follows every row of a window; an error says at which step a trace was lost.
+fn follow(world: &World, jaeger: &Jaeger, window: i64) -> Result<Vec<Followed>, String> {
+    let rows = world.rows(&hour(world, window));
+    if rows.len() < 3 {
+        return Err(format!("only {} rows for {}", rows.len(), hour(world, window)));
+    }
+    let mut all = Vec::new();
+    for (kind, (_, trace)) in rows {
+        let spans = jaeger.trace(&trace)?;
+        let named = |name: &str| spans.iter().find(|s| s.name == name).cloned();
+        let said =
+            named("send hourly-aggregations").ok_or(format!("{kind}: its trace {trace} has no span that said it"))?;
+        if said.tag("tidemill.result") != "final" {
+            return Err(format!("{kind}: not final yet"));
+        }
+        let stored = named("INSERT hourly_aggregations").ok_or(format!("{kind}: no span of the sink in {trace}"))?;
+        if stored.parent.as_deref() != Some(&said.id) {
+            return Err(format!("{kind}: the sink's span is no child of the one that said the row"));
+        }
+        let mut origins = Vec::new();
+        for (trace, span) in &said.links {
+            let found = jaeger.trace(trace)?.into_iter().find(|s| s.id == *span);
+            let found = found.ok_or(format!("{kind}: the link to {trace}/{span} leads nowhere"))?;
+            if (&*found.name, &*found.service) != ("send user-events", "shop") {
+                return Err(format!("{kind}: it links to {} of {}", found.name, found.service));
+            }
+            origins.push(found);
+        }
+        if origins.is_empty() {
+            return Err(format!("{kind}: it links to nothing"));
+        }
+        all.push(Followed { kind, said, origins });
+    }
+    Ok(all)
+}
+
+fn follow_patiently(world: &World, jaeger: &Jaeger, window: i64) -> Result<Vec<Followed>, String> {
+    wait_until(window + WINDOW);
+    let deadline = Instant::now() + SLACK;
+    loop {
+        match follow(world, jaeger, window) {
+            Ok(all) => return Ok(all),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(500)),
+        }
+    }
+}
+
+fn print(world: &World, window: i64, all: &[Followed]) {
+    println!("window {}:", hour(world, window));
+    for Followed { kind, said, origins } in all {
+        println!(
+            "  {kind:<10} row -> trace {} -> {} links to send user-events -> INSERT hourly_aggregations",
+            said.trace,
+            origins.len()
+        );
+    }
+}
+
+fn ready(process: &Process) -> Result<(), String> {
+    process.wait_message("all tasks ready", LONG).map(drop).ok_or_else(|| "a process does not become ready".to_owned())
+}
+
+fn run() -> Result<(), String> {
+    let jaeger = Jaeger::start()?;
+    let endpoint = jaeger.grpc_endpoint();
+    let world = World::start(
+        4,
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+            ("WINDOW", "30s"),
+            ("GRACE", "2s"),
+            ("IDLE", "3s"),
+        ],
+    );
+    let mut one = world.mill("one", &[]);
+    ready(&one)?;
+    let mut shop = produce(&world, &jaeger)?;
+    let window = next_window();
+    let calm = follow_patiently(&world, &jaeger, window)?;
+    print(&world, window, &calm);
+    // Killed in the middle, back at once; then another process joins, and tasks move.
+    let window = next_window();
+    wait_until(window + 9_000);
+    one.kill();
+    let killed = now();
+    one = world.mill("one", &[]);
+    wait_until(window + 15_000);
+    let two = world.mill("two", &[]);
+    ready(&two)?;
+    let moved = now();
+    println!("killed {} ms into the window, and tasks had moved after {} ms", killed - window, moved - window);
+    let torn = follow_patiently(&world, &jaeger, window)?;
+    print(&world, window, &torn);
+    let times: Vec<i64> = torn.iter().flat_map(|f| &f.origins).map(|o| o.began / 1_000).collect();
+    let (before, behind) =
+        (times.iter().filter(|t| **t < killed).count(), times.iter().filter(|t| **t > moved).count());
+    println!(
+        "of its {} links {before} are to records from before the kill, {behind} to such from behind the move",
+        times.len()
+    );
+    if before == 0 || behind == 0 {
+        return Err("the sample did not survive".to_owned());
+    }
+    let services: BTreeMap<String, usize> = torn.iter().fold(BTreeMap::new(), |mut all, f| {
+        *all.entry(f.said.tag("tidemill.task").to_owned()).or_default() += 1;
+        all
+    });
+    println!("said by {services:?}");
+    for process in [&mut shop, &mut one] {
+        process.terminate();
+        process.wait(LONG);
+    }
+    drop(two);
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => {
+            println!("every row was followed to its producer and to its sink");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("trace: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
