@@ -5,7 +5,7 @@
 mod jaeger;
 
 use jaeger::{Jaeger, Span};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 use tidemill_harness::process::{Process, Start, program};
@@ -59,34 +59,39 @@ fn follow(world: &World, jaeger: &Jaeger, window: i64) -> Result<Vec<Followed>, 
     if rows.len() < 3 {
         return Err(format!("only {} rows for {}", rows.len(), hour(world, window)));
     }
-    let mut all = Vec::new();
-    for (kind, (_, trace)) in rows {
-        let spans = jaeger.trace(&trace)?;
-        let named = |name: &str| spans.iter().find(|s| s.name == name).cloned();
-        let said =
-            named("send hourly-aggregations").ok_or(format!("{kind}: its trace {trace} has no span that said it"))?;
-        if said.tag("tidemill.result") != "final" {
-            return Err(format!("{kind}: not final yet"));
-        }
-        let stored = named("INSERT hourly_aggregations").ok_or(format!("{kind}: no span of the sink in {trace}"))?;
-        if stored.parent.as_deref() != Some(&said.id) {
-            return Err(format!("{kind}: the sink's span is no child of the one that said the row"));
-        }
-        let mut origins = Vec::new();
-        for (trace, span) in &said.links {
-            let found = jaeger.trace(trace)?.into_iter().find(|s| s.id == *span);
-            let found = found.ok_or(format!("{kind}: the link to {trace}/{span} leads nowhere"))?;
-            if (&*found.name, &*found.service) != ("send user-events", "shop") {
-                return Err(format!("{kind}: it links to {} of {}", found.name, found.service));
-            }
-            origins.push(found);
-        }
-        if origins.is_empty() {
-            return Err(format!("{kind}: it links to nothing"));
-        }
-        all.push(Followed { kind, said, origins });
+    let of = |(kind, (_, trace)): (String, (u64, String))| {
+        let said = follow_row(jaeger, &trace).map_err(|e| format!("{kind}: {e}"))?;
+        let origins = follow_links(jaeger, &said).map_err(|e| format!("{kind}: {e}"))?;
+        Ok(Followed { kind, said, origins })
+    };
+    rows.into_iter().map(of).collect()
+}
+
+/// The span that said a row, in its trace; the sink's span must be its child.
+fn follow_row(jaeger: &Jaeger, trace: &str) -> Result<Span, String> {
+    let spans = jaeger.trace(trace)?;
+    let named = |name: &str| spans.iter().find(|s| s.name == name).cloned();
+    let said = named("send hourly-aggregations").ok_or(format!("trace {trace} has no span that said it"))?;
+    let stored = named("INSERT hourly_aggregations").ok_or(format!("no span of the sink in {trace}"))?;
+    match (said.tag("tidemill.result"), stored.parent.as_deref() == Some(&said.id)) {
+        ("final", true) => Ok(said),
+        ("final", false) => Err("the sink's span is no child of the one that said the row".to_owned()),
+        _ => Err("not final yet".to_owned()),
     }
-    Ok(all)
+}
+
+/// The producer's spans that a result links to.
+fn follow_links(jaeger: &Jaeger, said: &Span) -> Result<Vec<Span>, String> {
+    let mut origins = Vec::new();
+    for (trace, span) in &said.links {
+        let found = jaeger.trace(trace)?.into_iter().find(|s| s.id == *span);
+        let found = found.ok_or(format!("the link to {trace}/{span} leads nowhere"))?;
+        if (&*found.name, &*found.service) != ("send user-events", "shop") {
+            return Err(format!("it links to {} of {}", found.name, found.service));
+        }
+        origins.push(found);
+    }
+    if origins.is_empty() { Err("it links to nothing".to_owned()) } else { Ok(origins) }
 }
 
 fn follow_patiently(world: &World, jaeger: &Jaeger, window: i64) -> Result<Vec<Followed>, String> {
@@ -116,59 +121,58 @@ fn ready(process: &Process) -> Result<(), String> {
     process.wait_message("all tasks ready", LONG).map(drop).ok_or_else(|| "a process does not become ready".to_owned())
 }
 
-fn run() -> Result<(), String> {
-    let jaeger = Jaeger::start()?;
-    let endpoint = jaeger.grpc_endpoint();
-    let world = World::start(
-        4,
-        &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-            ("OTEL_BSP_SCHEDULE_DELAY", "200"),
-            ("WINDOW", "30s"),
-            ("GRACE", "2s"),
-            ("IDLE", "3s"),
-        ],
-    );
-    let mut one = world.mill("one", &[]);
-    ready(&one)?;
-    let mut shop = produce(&world, &jaeger)?;
+/// A window in peace.
+fn calm(world: &World, jaeger: &Jaeger) -> Result<(), String> {
     let window = next_window();
-    let calm = follow_patiently(&world, &jaeger, window)?;
-    print(&world, window, &calm);
-    // Killed in the middle, back at once; then another process joins, and tasks move.
+    let all = follow_patiently(world, jaeger, window)?;
+    print(world, window, &all);
+    Ok(())
+}
+
+/// A window in whose middle its process is killed and comes back; then another one joins, and tasks move.
+fn torn(world: &World, jaeger: &Jaeger, one: &mut Process) -> Result<Process, String> {
     let window = next_window();
     wait_until(window + 9_000);
     one.kill();
     let killed = now();
-    one = world.mill("one", &[]);
+    *one = world.mill("one", &[]);
     wait_until(window + 15_000);
     let two = world.mill("two", &[]);
     ready(&two)?;
     let moved = now();
-    println!("killed {} ms into the window, and tasks had moved after {} ms", killed - window, moved - window);
-    let torn = follow_patiently(&world, &jaeger, window)?;
-    print(&world, window, &torn);
-    let times: Vec<i64> = torn.iter().flat_map(|f| &f.origins).map(|o| o.began / 1_000).collect();
+    println!("killed {} ms into the window; tasks had moved after {} ms", killed - window, moved - window);
+    let all = follow_patiently(world, jaeger, window)?;
+    print(world, window, &all);
+    let times: Vec<i64> = all.iter().flat_map(|f| &f.origins).map(|origin| origin.began / 1_000).collect();
     let (before, behind) =
         (times.iter().filter(|t| **t < killed).count(), times.iter().filter(|t| **t > moved).count());
-    println!(
-        "of its {} links {before} are to records from before the kill, {behind} to such from behind the move",
-        times.len()
-    );
-    if before == 0 || behind == 0 {
-        return Err("the sample did not survive".to_owned());
-    }
-    let services: BTreeMap<String, usize> = torn.iter().fold(BTreeMap::new(), |mut all, f| {
-        *all.entry(f.said.tag("tidemill.task").to_owned()).or_default() += 1;
-        all
-    });
-    println!("said by {services:?}");
-    for process in [&mut shop, &mut one] {
+    println!("of {} links {before} lead to before the kill and {behind} to behind the move", times.len());
+    let tasks: BTreeSet<&str> = all.iter().map(|f| f.said.tag("tidemill.task")).collect();
+    println!("said by the tasks {tasks:?}");
+    if before == 0 || behind == 0 { Err("the sample did not survive".to_owned()) } else { Ok(two) }
+}
+
+fn run() -> Result<(), String> {
+    let jaeger = Jaeger::start()?;
+    let endpoint = jaeger.grpc_endpoint();
+    let env = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+        ("WINDOW", "30s"),
+        ("GRACE", "2s"),
+        ("IDLE", "3s"),
+    ];
+    let world = World::start(4, &env);
+    let mut one = world.mill("one", &[]);
+    ready(&one)?;
+    let mut shop = produce(&world, &jaeger)?;
+    calm(&world, &jaeger)?;
+    let mut two = torn(&world, &jaeger, &mut one)?;
+    for process in [&mut shop, &mut one, &mut two] {
         process.terminate();
         process.wait(LONG);
     }
-    drop(two);
     Ok(())
 }
 
