@@ -131,6 +131,8 @@ struct Sizes<'a> {
     name: &'a str,
     broken: Vec<String>,
     depth: usize,
+    /// In an implementation of a trait, which alone says what its functions take.
+    of_trait: bool,
 }
 
 impl Sizes<'_> {
@@ -141,6 +143,12 @@ impl Sizes<'_> {
         if lines > FUNCTION_LINES {
             self.broken.push(format!("{place} has {lines} lines, at most {FUNCTION_LINES}"));
         }
+        if !self.of_trait {
+            self.parameters(signature, &place);
+        }
+    }
+
+    fn parameters(&mut self, signature: &syn::Signature, place: &str) {
         let parameters = signature.inputs.iter().filter(|i| matches!(i, syn::FnArg::Typed(_))).count();
         if parameters > PARAMETERS {
             self.broken.push(format!("{place} has {parameters} parameters, at most {PARAMETERS}"));
@@ -167,6 +175,18 @@ impl<'ast> Visit<'ast> for Sizes<'_> {
     fn visit_item_fn(&mut self, f: &'ast syn::ItemFn) {
         self.function(&f.sig, &f.block);
         visit::visit_item_fn(self, f);
+    }
+
+    fn visit_item_impl(&mut self, i: &'ast syn::ItemImpl) {
+        let outer = std::mem::replace(&mut self.of_trait, i.trait_.is_some());
+        visit::visit_item_impl(self, i);
+        self.of_trait = outer;
+    }
+
+    fn visit_trait_item_fn(&mut self, f: &'ast syn::TraitItemFn) {
+        let place = format!("{}:{}: fn {}", self.name, f.span().start().line, f.sig.ident);
+        self.parameters(&f.sig, &place);
+        visit::visit_trait_item_fn(self, f);
     }
 
     fn visit_impl_item_fn(&mut self, f: &'ast syn::ImplItemFn) {
@@ -207,7 +227,7 @@ fn functions_are_short_flat_and_take_little() {
     let product = files(ALL).into_iter().filter(|n| !is_test_file(n) || n.starts_with("tests/harness/src"));
     for name in product {
         let syntax = syn::parse_file(&read(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let mut sizes = Sizes { name: &name, broken: Vec::new(), depth: 0 };
+        let mut sizes = Sizes { name: &name, broken: Vec::new(), depth: 0, of_trait: false };
         sizes.visit_file(&syntax);
         broken.extend(sizes.broken);
     }
