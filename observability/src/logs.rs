@@ -71,8 +71,8 @@ where
             lines.json().event_format(Lines { format, form }).boxed()
         }
         Form::Text | Form::Coloured => {
-            let format = Format::default().with_target(false).with_ansi(form == Form::Coloured);
-            lines.with_ansi(form == Form::Coloured).event_format(Lines { format, form }).boxed()
+            let format = Format::default().with_target(false).with_ansi(false);
+            lines.with_ansi(false).event_format(Lines { format, form }).boxed()
         }
     }
 }
@@ -98,6 +98,9 @@ where
         let mut line = String::new();
         self.format.format_event(ctx, Writer::new(&mut line), event)?;
         finish(&mut line, self.form, &trace::here());
+        if self.form == Form::Coloured {
+            colour(&mut line, *event.metadata().level());
+        }
         writer.write_str(&line)
     }
 }
@@ -105,10 +108,10 @@ where
 /// Escapes what could break the line, and adds the ids.
 fn finish(line: &mut String, form: Form, here: &trace::Here) {
     line.truncate(line.trim_end_matches('\n').len());
-    if line.contains(|c| form.is_unprintable(c)) {
+    if line.contains(is_unprintable) {
         let mut clean = String::with_capacity(line.len() + 16);
         for c in line.chars() {
-            match form.is_unprintable(c) {
+            match is_unprintable(c) {
                 true => write!(clean, "\\u{:04x}", u32::from(c)).expect("memory takes every character"),
                 false => clean.push(c),
             }
@@ -135,10 +138,21 @@ enum Form {
     Coloured,
 }
 
-impl Form {
-    /// Colours need the escape character; the format escapes it in what it is given.
-    fn is_unprintable(self, c: char) -> bool {
-        (c.is_control() && (c != '\u{1b}' || self != Form::Coloured)) || matches!(c, '\u{2028}' | '\u{2029}')
+fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Colours the word of the level, which stands behind the time, in a line that is clean: values bring no colours along.
+fn colour(line: &mut String, level: tracing::Level) {
+    let code = match level {
+        tracing::Level::ERROR => 31,
+        tracing::Level::WARN => 33,
+        tracing::Level::INFO => 32,
+        tracing::Level::DEBUG => 34,
+        tracing::Level::TRACE => 35,
+    };
+    if let Some(at) = line.find(level.as_str()) {
+        line.replace_range(at..at + level.as_str().len(), &format!("\u{1b}[{code}m{level}\u{1b}[0m"));
     }
 }
 
@@ -181,7 +195,8 @@ mod tests {
             assert!(line.ends_with('\n'));
             let bad = |c: char| c.is_control() && (c != '\u{1b}' || form != Form::Coloured);
             assert!(!line.trim_end_matches('\n').contains(bad), "{form:?}: {line:?}");
-            assert!(!line.contains("\u{1b}[31m"), "{form:?}: {line:?}");
+            let colours = if form == Form::Coloured { 2 } else { 0 };
+            assert_eq!(line.matches('\u{1b}').count(), colours, "{form:?}: {line:?}");
         }
     }
 
