@@ -142,6 +142,14 @@ impl Process {
         look(&self.shared.journal.lock().expect("looks do not panic"))
     }
 
+    /// What it said last, for a report.
+    pub fn last_words(&self) -> String {
+        self.journal(|journal| {
+            let lines = journal.lines.iter().rev().take(12).rev().map(|line| format!("{line:?}"));
+            lines.chain(journal.strange.iter().rev().take(6).rev().cloned()).collect::<Vec<_>>().join("\n")
+        })
+    }
+
     /// The first line that is as wanted, also if it was said before; `None` if it does not come in time.
     pub fn wait_line(&self, within: Duration, mut is_it: impl FnMut(&Line) -> bool) -> Option<Line> {
         let mut from = 0;

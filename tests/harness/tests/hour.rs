@@ -48,7 +48,8 @@ impl Mill {
         let args = ["run", &self.topology, "--instance", "only", "--state", &state].map(str::to_owned).into();
         let (program, log) = (program("TIDEMILL_BIN", "tidemill"), self.scratch.path().join(log));
         let process = Process::start(&Start { program, args, env: self.env.clone(), log }).unwrap();
-        process.wait_message("all tasks ready", LONG).expect("it becomes ready");
+        let ready = process.wait_message("all tasks ready", LONG);
+        assert!(ready.is_some(), "it did not become ready; it said last:\n{}", process.last_words());
         process
     }
 }

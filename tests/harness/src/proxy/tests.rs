@@ -229,8 +229,10 @@ fn a_delay_keeps_the_order_behind_it() {
 #[test]
 fn cuts_of_all_and_of_some_connections() {
     let (_broker, proxy) = both(0);
-    let (mut one, mut two) = (Client::new(&proxy), Client::new(&proxy));
+    // One after the other, so that the first is the connection with the number 1.
+    let mut one = Client::new(&proxy);
     one.commit(1).unwrap();
+    let mut two = Client::new(&proxy);
     two.commit(2).unwrap();
     assert_eq!(proxy.cut_where(Cut::Reset, |connection| connection.id == 1), 1);
     assert_eq!(one.answer().unwrap_err().kind(), ErrorKind::ConnectionReset);
