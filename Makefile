@@ -15,7 +15,7 @@ OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(ca
   $(call option,seed,SEED) $(call option,n,N) $(call option,control,CONTROL) $(ARGS))
 RUN_DIR ?= $(CACHE)/run
 
-.PHONY: help metrics alerts panels dashboards setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 trace trace-cost bench bench-commit bench-restart model
+.PHONY: help cost metrics alerts panels dashboards setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 trace trace-cost bench bench-commit bench-restart model
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -30,8 +30,8 @@ test: setup ## everything that CI runs, against real Kafka and PostgreSQL
 	@for step in $(TEST_STEPS); do echo "== $$step"; $(MAKE) $$step; done
 
 scripts: ## the shell scripts parse, and shellcheck has nothing to say (where it is installed)
-	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/traces.sh .ci/run tests/harness/side-by-side tests/peers/setup; do bash -n "$$file"; done
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/traces.sh .ci/run tests/harness/side-by-side tests/peers/setup; \
+	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine}.sh .ci/run tests/harness/side-by-side tests/peers/setup; do bash -n "$$file"; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine}.sh .ci/run tests/harness/side-by-side tests/peers/setup; \
 	else echo "shellcheck is not installed: scripts were parsed, not linted"; fi
 
 fmt: ## formatting
@@ -49,7 +49,7 @@ deny: ## licences, sources, banned crates; advisories where their database can b
 unit: ## every test of the workspace; the programs that tests drive are built first
 	@$(MAKE) binaries
 	@$(ENV) cargo test --workspace --no-run
-	@$(ENV) log=$$(mktemp); nice cargo test --workspace --exclude tidemill-harness >$$log 2>&1 & rest=$$!; \
+	@$(ENV) log=$$(mktemp); { nice cargo test --workspace --exclude tidemill-harness && nice $(MAKE) cost; } >$$log 2>&1 & rest=$$!; \
 	real=0; tests/harness/side-by-side 2 || real=1; own=0; wait $$rest || own=$$?; cat $$log; rm -f $$log; exit $$((real + own))
 # Those against real brokers mostly wait: two at a time, and the others, which compute, beside them.
 
@@ -92,6 +92,9 @@ seed1: setup binaries ## the hourly job under 20 kills, fed by Python clients wi
 
 trace: setup binaries ## rows followed to their producers and sinks through a real Jaeger, over a SIGKILL and a rebalance; needs Go, once
 	@$(ENV) JAEGER_BIN=$$(tests/stack/jaeger/build) $(HARNESS) trace
+
+cost: ## instructions of an event against what they were, in the build that tests use: UPDATE=1 writes them anew
+	@$(ENV) cargo build --quiet --workspace --examples; tests/cost/engine.sh "$$CARGO_TARGET_DIR/debug/examples/engine" tests/cost/engine.txt $(if $(UPDATE),--update)
 
 trace-cost: setup ## what tracing costs, in instructions an event (callgrind): N
 	@$(ENV) cargo build --quiet --profile fast -p tidemill --example trace-cost; N=$(or $(N),20000) tests/cost/traces.sh "$$CARGO_TARGET_DIR/fast/examples/trace-cost"

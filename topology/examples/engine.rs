@@ -19,7 +19,7 @@ const HEAD: &str = "app: engine\nkafka: { brokers: none }\n";
 /// Validate, dedupe, and per hour and type: count, exact distinct users, sum.
 const W1: &str = r#"
 sources:
-  events: { topic: in, format: json, time: timestamp, max_ahead: 3650d }
+  events: { topic: in, format: json, time: timestamp, max_ahead: never }
 steps:
   clean:
     from: events
@@ -43,9 +43,10 @@ outputs:
 const W1E: &str = "  enriched: { from: rich }\n";
 const RICH: &str = "  rich: { from: clean, do: [ { set: { is_long: \"duration_seconds > 100\" } } ] }\n";
 
-const W0: &str = "\nsources:\n  events: { topic: in, format: json }\noutputs:\n  out: { from: events }\n";
+const W0: &str =
+    "\nsources:\n  events: { topic: in, format: json, max_ahead: never }\noutputs:\n  out: { from: events }\n";
 
-const W4: &str = "\nsources:\n  events: { topic: in, format: json, key_format: string }\nsteps:\n  keyed: { from: events, group_by: record.key, aggregate: { n: count(), seconds: sum(duration_seconds), most: max(duration_seconds) }, emit: { updates: 1s } }\noutputs:\n  out: { from: keyed, key_format: string }\n";
+const W4: &str = "\nsources:\n  events: { topic: in, format: json, key_format: string, max_ahead: never }\nsteps:\n  keyed: { from: events, group_by: record.key, aggregate: { n: count(), seconds: sum(duration_seconds), most: max(duration_seconds) }, emit: { updates: 1s } }\noutputs:\n  out: { from: keyed, key_format: string }\n";
 
 fn topology(workload: &str) -> Arc<Topology> {
     let text = match workload {
