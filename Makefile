@@ -49,9 +49,9 @@ deny: ## licences, sources, banned crates; advisories where their database can b
 unit: ## every test of the workspace; the programs that tests drive are built first
 	@$(MAKE) binaries
 	@$(ENV) cargo test --workspace --no-run
-	@$(ENV) log=$$(mktemp); { nice cargo test --workspace --exclude tidemill-harness && nice $(MAKE) cost; } >$$log 2>&1 & rest=$$!; \
-	real=0; tests/harness/side-by-side 2 || real=1; own=0; wait $$rest || own=$$?; cat $$log; rm -f $$log; exit $$((real + own))
-# Those against real brokers mostly wait: two at a time, and the others, which compute, beside them.
+	@$(ENV) own=0; cargo test --workspace --exclude tidemill-harness || own=1; $(MAKE) cost || own=1; \
+	tests/harness/side-by-side 2 || own=1; exit $$own
+# Those against real brokers mostly wait: two at a time. Those that compute come before: beside them, brokers stand still.
 
 peers: setup ## the harness of `make bench`: its rules, and a small run that must lose its figures
 	@$(ENV) cargo build --quiet --bin tidemill && export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/peers TIDEMILL_PROGRAM="$$CARGO_TARGET_DIR/debug/tidemill"; \
