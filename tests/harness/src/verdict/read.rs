@@ -69,7 +69,10 @@ impl Broker {
         let deadline = Instant::now() + SILENCE;
         loop {
             let created = futures_executor::block_on(admin.create_topics([&topic], &options));
-            let Err(error) = created else { return created_all(created.unwrap_or_default()) };
+            let Err(error) = created else {
+                created_all(created.unwrap_or_default())?;
+                return self.wait_for_leaders(name, partitions, deadline);
+            };
             if self.partitions(name).is_ok() {
                 return Ok(());
             }
@@ -77,6 +80,17 @@ impl Broker {
                 return Err(format!("{name}: {error}"));
             }
         }
+    }
+
+    /// The controller answers before every broker has heard of a new topic.
+    fn wait_for_leaders(&self, topic: &str, partitions: i32, deadline: Instant) -> Result<(), String> {
+        while self.leaders(topic)?.values().filter(|leader| **leader >= 0).count() < partitions as usize {
+            if Instant::now() > deadline {
+                return Err(format!("{topic}: created, and not every partition has a leader"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     pub fn partitions(&self, topic: &str) -> Result<Vec<i32>, String> {
