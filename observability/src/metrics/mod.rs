@@ -12,6 +12,7 @@ mod lanes;
 mod process;
 mod seeds;
 mod sinks;
+mod spans;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub struct Engine {
     pub clients: clients::Clients,
     pub stores: clients::Stores,
     pub process: process::Process,
+    spans: spans::Spans,
     scraped: Scraped,
     event_types: Mutex<BTreeSet<String>>,
 }
@@ -92,10 +94,11 @@ impl Metrics {
         let clients = clients::Clients::new(&mut m);
         let stores = clients::Stores::new(&mut m);
         let process = process::Process::new(&mut m, about);
+        let spans = spans::Spans::new(&mut m);
         thresholds::export(&mut m, limits);
         let scraped = Scraped::of(m);
         let event_types = Mutex::default();
-        Metrics(Arc::new(Engine { seeds, tasks, lanes, sinks, clients, stores, process, scraped, event_types }))
+        Metrics(Arc::new(Engine { seeds, tasks, lanes, sinks, clients, stores, process, spans, scraped, event_types }))
     }
 
     /// The text of a scrape.
@@ -111,6 +114,7 @@ impl Metrics {
         self.sinks.show(&now.sinks);
         self.stores.show(&now.stores);
         self.process.look();
+        self.spans.look();
     }
 
     /// The label of a value of `event_type`: itself, or `other`.
@@ -134,14 +138,14 @@ impl Metrics {
 
 /// Every handle of the simulator.
 #[derive(Clone)]
-pub struct Simulator(Arc<(seeds::Produced, process::Process, Scraped)>);
+pub struct Simulator(Arc<(seeds::Produced, (process::Process, spans::Spans), Scraped)>);
 
 impl Simulator {
     pub fn new(about: &About) -> Simulator {
         let mut m = Maker::new();
         let produced = seeds::Produced::new(&mut m);
-        let process = process::Process::new(&mut m, about);
-        Simulator(Arc::new((produced, process, Scraped::of(m))))
+        let own = (process::Process::new(&mut m, about), spans::Spans::new(&mut m));
+        Simulator(Arc::new((produced, own, Scraped::of(m))))
     }
 
     pub fn produced(&self) -> &seeds::Produced {
@@ -150,7 +154,8 @@ impl Simulator {
 
     pub fn text(&self) -> String {
         let _turn = self.0.2.turn();
-        self.0.1.look();
+        self.0.1.0.look();
+        self.0.1.1.look();
         drop(_turn);
         self.0.2.text()
     }
