@@ -13,6 +13,8 @@ mod event_time;
 pub mod expr;
 mod failure;
 pub mod formats;
+#[cfg(test)]
+mod golden;
 pub mod graph;
 pub mod headers;
 mod inspect;

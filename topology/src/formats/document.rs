@@ -78,7 +78,7 @@ impl<'a> Document<'a> {
             Content::Plain(datum) if path.is_empty() => return datum.as_borrowed(),
             Content::Plain(_) => return Datum::Null,
         };
-        path.iter().try_fold(root, |value, name| child(value, name.as_ref())).map_or(Datum::Null, Datum::from_json)
+        find(root, path)
     }
 
     /// As [`Document::get`], without a search where the path was announced.
@@ -172,15 +172,11 @@ impl Scanned<'_> {
         if !self.set.is_empty()
             && let Some(value) = self.covered(&path[0])
         {
-            let inner = path[1..].iter().try_fold(value, |value, name| child(value, name));
-            return inner.map_or(Datum::Null, Datum::from_json);
+            return find(value, &path[1..]);
         }
         match self.wanted.slot_of(path) {
             Some(slot) => self.slots[slot].datum(self.text),
-            None => path
-                .iter()
-                .try_fold(self.whole(), |value, name| child(value, name))
-                .map_or(Datum::Null, Datum::from_json),
+            None => find(self.whole(), path),
         }
     }
 
@@ -200,6 +196,10 @@ impl Scanned<'_> {
             value
         })
     }
+}
+
+fn find<'v, S: AsRef<str>>(root: &'v Value, path: &[S]) -> Datum<'v> {
+    path.iter().try_fold(root, |value, name| child(value, name.as_ref())).map_or(Datum::Null, Datum::from_json)
 }
 
 fn child<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {

@@ -96,28 +96,17 @@ mod tests {
         assert!(of(7, 1..5).add(7, context(9)));
     }
 
-    /// The file is written by hand only: `UPDATE_GOLDEN=1` makes it where there is none.
     #[test]
     fn samples_of_version_1_read_and_write_as_ever() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/sample.v1.hex");
         let examples = [Sample::default(), of(7, 1..3), of(7, 1..200)];
-        let lines: Vec<String> = examples
-            .iter()
-            .map(|sample| {
-                let mut out = Vec::new();
-                sample.encode(&mut out);
-                out.iter().map(|b| format!("{b:02x}")).collect()
-            })
-            .collect();
-        if std::env::var_os("UPDATE_GOLDEN").is_some() && !std::path::Path::new(path).exists() {
-            std::fs::write(path, lines.join("\n") + "\n").unwrap();
-        }
-        let golden = std::fs::read_to_string(path).unwrap();
-        assert_eq!(golden.lines().collect::<Vec<_>>(), lines, "bytes in stores and changelogs have changed");
-        for (line, sample) in golden.lines().zip(&examples) {
-            let bytes: Vec<u8> =
-                (0..line.len() / 2).map(|i| u8::from_str_radix(&line[2 * i..2 * i + 2], 16).unwrap()).collect();
-            assert_eq!(Sample::decode(&bytes).as_ref(), Ok(sample));
+        let encoded = |sample: &Sample| {
+            let mut out = Vec::new();
+            sample.encode(&mut out);
+            out
+        };
+        let golden = crate::golden::hold("sample.v1.hex", &examples.each_ref().map(encoded));
+        for (bytes, sample) in golden.iter().zip(&examples) {
+            assert_eq!(Sample::decode(bytes).as_ref(), Ok(sample));
         }
     }
 

@@ -38,27 +38,16 @@ mod tests {
         ]
     }
 
-    /// One line a cell, hex. The file is written by hand only: `UPDATE_GOLDEN=1` makes it where there is none.
     #[test]
     fn cells_of_version_1_read_and_write_as_ever() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/cell.v1.hex");
-        let lines: Vec<String> = examples()
-            .iter()
-            .map(|cell| {
-                let mut out = Vec::new();
-                codec::encode(VERSION, cell, &mut out);
-                out.iter().map(|b| format!("{b:02x}")).collect()
-            })
-            .collect();
-        if std::env::var_os("UPDATE_GOLDEN").is_some() && !std::path::Path::new(path).exists() {
-            std::fs::write(path, lines.join("\n") + "\n").unwrap();
-        }
-        let golden = std::fs::read_to_string(path).unwrap();
-        assert_eq!(golden.lines().collect::<Vec<_>>(), lines, "bytes in stores and changelogs have changed");
-        for (line, cell) in golden.lines().zip(examples()) {
-            let bytes: Vec<u8> =
-                (0..line.len() / 2).map(|i| u8::from_str_radix(&line[2 * i..2 * i + 2], 16).unwrap()).collect();
-            assert_eq!(codec::decode::<Cell>(VERSION, &bytes).unwrap(), (1, cell));
+        let encoded = |cell: &Cell| {
+            let mut out = Vec::new();
+            codec::encode(VERSION, cell, &mut out);
+            out
+        };
+        let golden = crate::golden::hold("cell.v1.hex", &examples().iter().map(encoded).collect::<Vec<_>>());
+        for (bytes, cell) in golden.iter().zip(examples()) {
+            assert_eq!(codec::decode::<Cell>(VERSION, bytes).unwrap(), (1, cell));
         }
     }
 }
