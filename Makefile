@@ -94,7 +94,7 @@ trace: setup binaries ## rows followed to their producers and sinks through a re
 	@$(ENV) JAEGER_BIN=$$(tests/stack/jaeger/build) $(HARNESS) trace
 
 cost: ## instructions of an event against what they were, in the build that tests use: UPDATE=1 writes them anew
-	@$(ENV) cargo build --quiet --workspace --examples; tests/cost/engine.sh "$$CARGO_TARGET_DIR/debug/examples/engine" tests/cost/engine.txt $(if $(UPDATE),--update)
+	@$(ENV) cargo build --quiet --workspace --examples; tests/cost/engine.sh "$$CARGO_TARGET_DIR/debug/examples/engine-cost" tests/cost/engine.txt $(if $(UPDATE),--update)
 
 trace-cost: setup ## what tracing costs, in instructions an event (callgrind): N
 	@$(ENV) cargo build --quiet --profile fast -p tidemill --example trace-cost; N=$(or $(N),20000) tests/cost/traces.sh "$$CARGO_TARGET_DIR/fast/examples/trace-cost"

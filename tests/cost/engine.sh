@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Instructions that a task takes to process an event, held against what they were: a change that makes it slower is seen on any machine,
 # however busy. Counted by callgrind; the difference of two lengths, so that the start counts nothing.
-#   engine.sh PROGRAM BASELINE            the example `engine`; fails where a workload takes over 3 % more
+#   engine.sh PROGRAM BASELINE            the example `engine-cost`; fails where a workload takes over 3 % more
 #   engine.sh PROGRAM BASELINE --update   writes the baseline instead
 set -euo pipefail
 program=$1 baseline=$2 update=${3:-} n=2000 failed=0

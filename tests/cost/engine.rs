@@ -1,5 +1,5 @@
 //! The engine alone, without Kafka: batches of prepared events through the tasks of one partition, sealed and applied as a
-//! lane would. For profilers and instruction counts; `cargo run --profile fast --example engine -- w1 1000000`.
+//! lane would. For profilers and instruction counts; `cargo run --profile fast --example engine-cost -- w1 1000000`.
 //!
 //! Prints CPU time per event. Knows nothing of brokers. Invariant: the same arguments do the same work.
 #![allow(clippy::unwrap_used, reason = "a tool for developers: a panic is its report")]
