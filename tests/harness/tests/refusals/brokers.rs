@@ -2,6 +2,7 @@
 //! Invariant: the process ends before it opens anything.
 
 use super::app::App;
+use super::topics::doctor;
 use super::world::World;
 use std::time::Duration;
 use tidemill_harness::cluster::Cluster;
@@ -13,6 +14,8 @@ pub fn nobody_there(world: &World) {
     let refusal = app.refused(78, &["no kafka broker answers at 127.0.0.1:1", "check kafka.brokers"]);
     assert_eq!(refusal.causes.len(), 1);
     assert!(refusal.took < Duration::from_secs(18), "{:?}", refusal.took);
+    let bad = doctor(&app);
+    assert!(bad.len() == 1 && bad[0].contains("no kafka broker answers at 127.0.0.1:1"), "{bad:?}");
     app.edit(&[]);
     app.feed(20);
     app.run_through();

@@ -12,6 +12,13 @@ pub fn missing(world: &World) {
     assert_eq!(command_refused(&app.cli(&["topics", "check"]), 78, &says).len(), 3);
     assert_eq!(command_refused(&app.cli(&["check", "--live"]), 78, &says).len(), 3);
 
+    let bad = doctor(&app);
+    assert_eq!(bad.len(), 3, "{bad:?}");
+    assert!(
+        bad.iter().all(|line| line.contains("  topics  ")) && bad[0].contains("run 'tidemill topics create'"),
+        "{bad:?}"
+    );
+
     let printed = text(&app.cli(&["-o", "json", "topics", "print"]).stdout);
     let plan: Vec<Value> = printed.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let changelog = plan.iter().find(|p| p["role"] == "changelog").unwrap();
@@ -25,6 +32,7 @@ pub fn missing(world: &World) {
     assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), "all topics are there\n".to_owned()));
     assert_eq!(app.cli(&["topics", "check"]).status.code(), Some(0));
     assert_eq!(app.cli(&["check", "--live"]).status.code(), Some(0));
+    assert_eq!(doctor(&app), [""; 0]);
     app.feed(20);
     app.run_through();
 
@@ -32,6 +40,16 @@ pub fn missing(world: &World) {
     let says = ["topic nowhere of source 'events' is not there; create it, or correct the source's topic"];
     assert_eq!(app.refused(78, &says).causes.len(), 1);
     command_refused(&app.cli(&["topics", "create"]), 78, &says);
+}
+
+/// What a doctor finds bad; how full the disk of this machine is does not matter here.
+pub fn doctor(app: &App) -> Vec<String> {
+    let said = app.cli(&["doctor"]);
+    let lines: Vec<String> = text(&said.stdout).lines().map(str::to_owned).collect();
+    assert!(lines.iter().any(|line| line.contains("  brokers  ")), "{lines:?} {}", text(&said.stderr));
+    let bad: Vec<String> = lines.into_iter().filter(|line| line.starts_with("BAD")).collect();
+    assert_eq!(said.status.code(), Some(if bad.is_empty() { 0 } else { 78 }), "{bad:?}");
+    bad.into_iter().filter(|line| !line.contains("  disk  ")).collect()
 }
 
 pub fn wrong_changelog(world: &World) {
