@@ -226,22 +226,56 @@ impl std::str::FromStr for Decimal {
 }
 
 /// Plain digits: no exponent, no trailing zeros, no `-0`.
+impl Decimal {
+    /// Appends the number as JSON writes it.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        if self.0 < 0 {
+            out.push(b'-');
+        }
+        out.extend_from_slice(self.digits(&mut [0; DIGITS]).as_bytes());
+    }
+
+    /// Its digits without a sign, no zero behind the last one that counts; set from the end on, so that nothing is moved.
+    fn digits(self, out: &mut [u8; DIGITS]) -> &str {
+        let magnitude = self.0.unsigned_abs();
+        let (mut whole, mut part) = (magnitude / ONE as u128, (magnitude % ONE as u128) as u64);
+        let mut at = DIGITS;
+        if part != 0 {
+            let mut left = SCALE;
+            for zeros in [8, 8, 4, 2, 1] {
+                if part.is_multiple_of(TENS[zeros as usize]) {
+                    (part, left) = (part / TENS[zeros as usize], left - zeros);
+                }
+            }
+            for _ in 0..left {
+                at -= 1;
+                out[at] = b'0' + (part % 10) as u8;
+                part /= 10;
+            }
+            at -= 1;
+            out[at] = b'.';
+        }
+        loop {
+            at -= 1;
+            out[at] = b'0' + (whole % 10) as u8;
+            whole = match u64::try_from(whole) {
+                Ok(small) => u128::from(small / 10),
+                Err(_) => whole / 10,
+            };
+            if whole == 0 {
+                break;
+            }
+        }
+        std::str::from_utf8(&out[at..]).expect("only digits and a point were written")
+    }
+}
+
+/// 20 digits, a point, 18 digits.
+const DIGITS: usize = 39;
+
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
-        let (whole, mut part) = (magnitude / ONE as u128, (magnitude % ONE as u128) as u64);
-        let mut text = Text::new();
-        let mut digits = SCALE as usize;
-        while part != 0 && part.is_multiple_of(10) {
-            part /= 10;
-            digits -= 1;
-        }
-        match part {
-            0 => write!(text, "{whole}"),
-            _ => write!(text, "{whole}.{part:0digits$}"),
-        }
-        .expect("a decimal is shorter than the buffer");
-        f.pad_integral(self.0 >= 0, "", text.as_str())
+        f.pad_integral(self.0 >= 0, "", self.digits(&mut [0; DIGITS]))
     }
 }
 
@@ -250,6 +284,17 @@ impl fmt::Debug for Decimal {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// 10^0 to 10^18.
+const TENS: [u64; SCALE as usize + 1] = {
+    let mut tens = [1; SCALE as usize + 1];
+    let mut power = 1;
+    while power < tens.len() {
+        tens[power] = tens[power - 1] * 10;
+        power += 1;
+    }
+    tens
+};
 
 /// What nearly every number is: 18 digits at most and no exponent, so that machine words do. `None`: look closer.
 fn short(text: &[u8]) -> Option<Decimal> {
@@ -272,7 +317,7 @@ fn short(text: &[u8]) -> Option<Decimal> {
     if count == 0 || count > 18 || (point.is_some() && after == 0) {
         return None;
     }
-    let scaled = (u128::from(value) * u128::from(10u64.pow(SCALE - after))) as i128;
+    let scaled = (u128::from(value) * u128::from(TENS[(SCALE - after) as usize])) as i128;
     Some(Decimal(if negative { -scaled } else { scaled }))
 }
 
@@ -413,7 +458,7 @@ impl Wide {
     }
 }
 
-/// A text on the stack, long enough for any decimal and for any float with an exponent.
+/// A text on the stack, long enough for any float with an exponent.
 struct Text {
     bytes: [u8; 48],
     len: usize,

@@ -139,11 +139,15 @@ fn of_text(text: &str, zone: &TimeZone) -> Option<i64> {
 /// costs. `None`: ask the parser.
 fn of_common_text(text: &[u8]) -> Option<i64> {
     let (head, tail) = text.split_first_chunk::<19>()?;
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', hour1, hour2, b':', min1, min2, b':', s1, s2] = *head else {
+    let [_, _, _, _, b'-', _, _, b'-', _, _, b'T', _, _, b':', _, _, b':', _, _] = head else { return None };
+    let digit = |at: usize| head[at].wrapping_sub(b'0');
+    if [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18].iter().fold(false, |wrong, &at| wrong | (digit(at) > 9)) {
         return None;
-    };
+    }
+    let two = |at: usize| i64::from(digit(at)) * 10 + i64::from(digit(at + 1));
     let fraction = match tail {
         b"Z" => 0,
+        [b'.', a, b, c, b'Z'] => number(&[*a, *b, *c])?,
         [b'.', digits @ .., b'Z'] if (1..=9).contains(&digits.len()) => {
             let first = |place: usize| digits.get(place).copied().unwrap_or(b'0');
             let all = digits.iter().all(u8::is_ascii_digit);
@@ -151,8 +155,8 @@ fn of_common_text(text: &[u8]) -> Option<i64> {
         }
         _ => return None,
     };
-    let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
-    let (hour, minute, second) = (number(&[hour1, hour2])?, number(&[min1, min2])?, number(&[s1, s2])?);
+    let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));
+    let (hour, minute, second) = (two(11), two(14), two(17));
     let day_there = (1..=28).contains(&day) || Date::new(year as i16, month as i8, day as i8).is_ok();
     if year == 0 || !(1..=12).contains(&month) || !day_there || hour > 23 || minute > 59 || second > 59 {
         return None;

@@ -5,7 +5,7 @@
 
 use crate::event_time::EventTime;
 use crate::expr::Path;
-use crate::formats::scan::{Slot, Wanted};
+use crate::formats::scan::{Scratch, Wanted};
 use crate::formats::{Document, Format, FormatError};
 use crate::operators::{Dedupe, Node};
 use crate::sealed::TaskId;
@@ -85,10 +85,10 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Reads a value; `slots` is memory of an earlier one.
-    pub fn value<'a>(&'a self, value: Option<&'a [u8]>, slots: Vec<Slot>) -> Result<Document<'a>, FormatError> {
+    /// Reads a value; `scratch` is of this stage's values alone.
+    pub fn value<'a>(&'a self, value: Option<&'a [u8]>, scratch: &'a mut Scratch) -> Result<Document<'a>, FormatError> {
         match (value, &self.wanted) {
-            (Some(bytes), Some(wanted)) => Document::scan(bytes, wanted, slots),
+            (Some(bytes), Some(wanted)) => Document::scan(bytes, wanted, scratch),
             _ => self.format.read(value),
         }
     }

@@ -5,7 +5,7 @@
 //! is missing is null; a scanned text answers as the parsed one would.
 
 use super::edit::{self, Undo};
-use super::scan::{Slot, Wanted, scan};
+use super::scan::{Scratch, Slot, Wanted, scan};
 use super::{Datum, FormatError, json};
 use crate::expr::Path;
 use serde_json::Value;
@@ -27,7 +27,7 @@ enum Content<'a> {
 struct Scanned<'a> {
     text: &'a str,
     wanted: &'a Wanted,
-    slots: Vec<Slot>,
+    slots: &'a [Slot],
     /// Top-level fields that were set, which hide those of the text; the last of a name counts.
     set: Vec<(&'a Path, Value)>,
     /// The whole, should somebody ask for what nobody had announced.
@@ -46,26 +46,22 @@ impl<'a> Document<'a> {
         Document(Content::Plain(datum))
     }
 
-    /// JSON, of which mostly the wanted fields are asked; `slots` is memory of an earlier one.
+    /// JSON, of which mostly the wanted fields are asked; `scratch` is that of the stage.
     ///
     /// # Errors
     /// It is no JSON.
-    pub(crate) fn scan(bytes: &'a [u8], wanted: &'a Wanted, mut slots: Vec<Slot>) -> Result<Document<'a>, FormatError> {
+    pub(crate) fn scan(
+        bytes: &'a [u8],
+        wanted: &'a Wanted,
+        scratch: &'a mut Scratch,
+    ) -> Result<Document<'a>, FormatError> {
         if let Ok(text) = str::from_utf8(bytes)
-            && scan(text, wanted, &mut slots).is_some()
+            && let Some(slots) = scan(text, wanted, scratch)
         {
             let scanned = Scanned { text, wanted, slots, set: Vec::new(), whole: OnceCell::new() };
             return Ok(Document(Content::Scanned(scanned)));
         }
         Ok(Document::from_json(json::read(bytes)?))
-    }
-
-    /// The memory of a scanned one, for the next.
-    pub(crate) fn into_slots(self) -> Vec<Slot> {
-        match self.0 {
-            Content::Scanned(scanned) => scanned.slots,
-            _ => Vec::new(),
-        }
     }
 
     /// The field at `path`: a name for each object on the way, a number for each list. Missing is null, and so is

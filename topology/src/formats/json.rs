@@ -26,7 +26,7 @@ pub(super) fn write(datum: &Datum<'_>, out: &mut Vec<u8>) -> Result<(), FormatEr
     match datum {
         Datum::Null => out.extend_from_slice(b"null"),
         Datum::Bool(b) => put(out, b),
-        Datum::Number(n) => put(out, n),
+        Datum::Number(n) => n.write(out),
         Datum::Digits(text) => out.extend_from_slice(text.as_bytes()),
         Datum::Double(x) if x.is_finite() => write_value(x, out),
         Datum::Double(_) => return Err(FormatError::new("not-a-number", "NaN and infinity have no digits")),

@@ -14,7 +14,7 @@ mod traces;
 pub use error::TaskError;
 
 use crate::checkpoint::{Counts, StateEntry};
-use crate::formats::scan::Slot;
+use crate::formats::scan::Scratch;
 use crate::graph::Stage;
 use crate::record::Batch;
 use crate::sealed::{Outputs, TaskId};
@@ -68,8 +68,8 @@ pub struct Task {
     sets: Vec<IdSet>,
     outputs: Outputs,
     fold: Fold,
-    /// Where the fields of a record stand; kept for its memory.
-    slots: Vec<Slot>,
+    /// Where the fields of a record stand, and what records have in common.
+    scratch: Scratch,
     /// `task/sequence` of the seal to come, for the header of aggregates.
     header: Vec<u8>,
     /// Dead letters since they were last taken, by code.

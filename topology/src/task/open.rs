@@ -5,6 +5,7 @@
 
 use super::{Task, TaskError, TaskSetup};
 use crate::checkpoint::{Checkpoint, Counts, StateEntry};
+use crate::formats::scan::Scratch;
 use crate::graph::Stage;
 use crate::sealed::{Outputs, TaskId};
 use crate::windows::{Fold, GroupState, Partials, SLICE};
@@ -62,7 +63,7 @@ impl Task {
             sets,
             outputs: Outputs::default(),
             fold: Fold::default(),
-            slots: Vec::new(),
+            scratch: Scratch::default(),
             header: Vec::new(),
             dead: Vec::new(),
             slice: SLICE,

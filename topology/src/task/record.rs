@@ -54,8 +54,7 @@ impl Task {
 
     fn evaluate(&mut self, stage: &Stage, record: &Record<'_>, arrived: i64) -> Result<Verdict, Stop> {
         let reading = stage.reading().expect("a stage of partials has no records");
-        let value =
-            reading.value(record.value, std::mem::take(&mut self.slots)).map_err(|e| Failure::format("value", &e))?;
+        let value = reading.value(record.value, &mut self.scratch).map_err(|e| Failure::format("value", &e))?;
         let key = match reading.key_needed {
             true => reading.key_format.read(record.key).map_err(|e| Failure::format("key", &e))?,
             false => Document::NULL,
@@ -79,7 +78,6 @@ impl Task {
             max_record: stage.max_record,
         };
         let flow = stage.root.evaluate(&mut view, &mut pass)?;
-        self.slots = view.value.into_slots();
         Ok(Verdict { flow, time })
     }
 

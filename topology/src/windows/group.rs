@@ -196,11 +196,12 @@ impl Group {
     fn say(&self, entry: &Pending, view: &View<'_>, pass: &mut Pass<'_>) -> Result<(), Failure> {
         let Fold { values, bytes, value, keys, .. } = &mut *pass.fold;
         let key = self.bare(&keys[entry.key.clone()]);
-        if self.emit != Emit::Every && self.outputs.iter().all(|o| o.surely_fits(key.len(), pass.max_record)) {
+        let whole = view.key.whole();
+        let known = (key.len(), Some(&whole).filter(|_| self.by == By::RecordKey));
+        if self.emit != Emit::Every && self.outputs.iter().all(|o| o.surely_fits(known, pass.max_record)) {
             return Ok(());
         }
         let window = self.window.map(|w| (entry.start, w.end_of(entry.start)));
-        let whole = view.key.whole();
         let row = Row {
             window,
             key: KeyParts::of(&self.by, key, whole),

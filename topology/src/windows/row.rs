@@ -130,12 +130,17 @@ const PER_FIELD: usize = 64;
 const AROUND: usize = 512;
 
 impl RowOutput {
-    /// Whether every row with a key of so many bytes fits, so that it need not be encoded to know.
-    pub fn surely_fits(&self, key_bytes: usize, max_record: usize) -> bool {
+    /// Whether every row with a key of so many bytes fits, so that it need not be encoded to know. `whole`: what the key says,
+    /// where it is the record key.
+    pub fn surely_fits(&self, (key_bytes, whole): (usize, Option<&Datum<'_>>), max_record: usize) -> bool {
         let ValueForm::Json(fields) = &self.value else { return false };
+        let has_form = match self.key {
+            KeyForm::Json | KeyForm::Text => true,
+            KeyForm::Plain(format) => format == Format::String && matches!(whole, Some(Datum::Text(_))),
+        };
         let names: usize = fields.iter().map(|(_, name)| name.len() + PER_FIELD).sum();
         // A byte of a text is at most six in JSON, and the key stands twice.
-        !matches!(self.key, KeyForm::Plain(_)) && key_bytes.saturating_mul(12) + names + AROUND <= max_record
+        has_form && key_bytes.saturating_mul(12) + names + AROUND <= max_record
     }
 
     /// Writes key and value over what the two buffers held.

@@ -112,39 +112,43 @@ fn spoil(dice: &mut Dice, text: &mut Vec<u8>) {
     }
 }
 
-/// Holds one text against serde_json; whether the scanner took it.
-fn hold(bytes: &[u8], wanted: &Wanted) -> bool {
+/// Holds one text against serde_json: parsed, as it may be learnt, and as it was learnt. Whether the scanner took it.
+fn hold(bytes: &[u8], wanted: &Wanted, scratch: &mut Scratch) -> bool {
     let parsed: Result<Value, _> = serde_json::from_slice(bytes);
-    let mut slots = Vec::new();
     let Some(text) = str::from_utf8(bytes).ok() else { return false };
-    if scan(text, wanted, &mut slots).is_none() {
-        assert_eq!(Document::scan(bytes, wanted, slots).is_ok(), parsed.is_ok(), "{text}");
+    if scan(text, wanted, &mut Scratch::default()).is_none() {
+        assert_eq!(scan(text, wanted, scratch).map(|_| ()), None, "taken as it was learnt, and only so: {text}");
+        assert_eq!(Document::scan(bytes, wanted, scratch).is_ok(), parsed.is_ok(), "{text}");
         return false;
     }
     let parsed = Document::from_json(parsed.unwrap_or_else(|e| panic!("taken, and it is wrong ({e}): {text}")));
-    let document = Document::scan(bytes, wanted, Vec::new()).unwrap();
-    for path in paths() {
-        assert_eq!(document.field(&path), parsed.get(&path), "{} of {text}", path.join("."));
-    }
     let other = parse_path("d.a").unwrap();
-    assert_eq!(document.field(&other), parsed.get(&other), "what nobody announced is found too: {text}");
+    for scratch in [&mut Scratch::default(), scratch] {
+        for _ in 0..2 {
+            let document = Document::scan(bytes, wanted, scratch).unwrap();
+            for path in paths() {
+                assert_eq!(document.field(&path), parsed.get(&path), "{} of {text}", path.join("."));
+            }
+            assert_eq!(document.field(&other), parsed.get(&other), "what nobody announced is found too: {text}");
+        }
+    }
     true
 }
 
 #[test]
 fn a_scan_finds_what_a_parser_finds() {
     let wanted = Wanted::new(&paths()).unwrap();
-    let (mut dice, mut taken, mut spoiled) = (Dice(7), 0, 0);
+    let (mut dice, mut taken, mut spoiled, mut scratch) = (Dice(7), 0, 0, Scratch::default());
     for _ in 0..60_000 {
         let mut text = String::new();
         write(&mut dice, 0, &mut text);
         // A pair of surrogates is left to the parser: as odd as it looks, it is right.
         let odd = text.contains("\\ud83d");
-        assert!(hold(text.as_bytes(), &wanted) || odd, "right, and left to the parser: {text}");
+        assert!(hold(text.as_bytes(), &wanted, &mut scratch) || odd, "right, and left to the parser: {text}");
         taken += usize::from(!odd);
         let mut bytes = text.into_bytes();
         spoil(&mut dice, &mut bytes);
-        spoiled += usize::from(hold(&bytes, &wanted));
+        spoiled += usize::from(hold(&bytes, &wanted, &mut scratch));
     }
     assert!(taken > 30_000 && spoiled > 5_000 && spoiled < 55_000, "the dice are loaded: {taken}, {spoiled}");
 }
@@ -169,9 +173,40 @@ fn what_is_odd_is_decided_by_the_parser() {
         ("{'a':1}".to_owned(), false),
         ("nul".to_owned(), false),
     ] {
-        hold(text.as_bytes(), &wanted);
-        assert_eq!(Document::scan(text.as_bytes(), &wanted, Vec::new()).is_ok(), right, "{:.60}", text);
+        let mut scratch = Scratch::default();
+        hold(text.as_bytes(), &wanted, &mut scratch);
+        assert_eq!(Document::scan(text.as_bytes(), &wanted, &mut scratch).is_ok(), right, "{:.60}", text);
     }
+}
+
+/// Records of few shapes, as producers write them, with every kind of scalar at every place, and spoiled.
+#[test]
+fn what_is_like_earlier_texts_is_read_as_they_were() {
+    // Objects that are wanted themselves are never learnt, so here the fields in them are.
+    let leaves = ["a.b", "b.0", "b.1.a", "c", "c.a"].map(|p| parse_path(p).unwrap());
+    let wanted = Wanted::new(&leaves).unwrap();
+    let (mut dice, mut scratch, mut alike) = (Dice(11), Scratch::default(), 0);
+    const SCALARS: [&str; 9] =
+        ["1", "-0.5e1", "\"\"", "\"x\"", "\"a\\n\"", "\"é and a text of many words\"", "true", "false", "null"];
+    for round in 0..60_000 {
+        let mut one = || dice.of(&SCALARS);
+        let text = match round % 7 {
+            0 => format!(r#"{{"a":{{"b":{}}},"b":[{},{{"a":{}}}],"c":{}}}"#, one(), one(), one(), one()),
+            1 => format!(r#"{{"a":{{"b":{}}},"b":[{},{{"a":{}}}]}}"#, one(), one(), one()),
+            2 => format!(r#"{{ "a" : {} , "d":[],"b":{{"0":{}}} }}"#, one(), one()),
+            3 => format!(r#"{{"a":{},"a":{},"c":{}}}"#, one(), one(), one()),
+            4 => format!(r#"{{"a":{{"b":{}}},"a":{{"c":1}},"c":{}}}"#, one(), one()),
+            5 => format!(r#"{{"a":{{"b":{{"c":{}}}}},"c":{{"a":{}}}}}"#, one(), one()),
+            _ => one().to_owned(),
+        };
+        assert!(hold(text.as_bytes(), &wanted, &mut scratch), "{text}");
+        let mut slots = vec![Slot::default(); wanted.len()];
+        alike += usize::from(scratch.shapes.fill(text.as_bytes(), &mut slots));
+        let mut bytes = text.into_bytes();
+        spoil(&mut dice, &mut bytes);
+        hold(&bytes, &wanted, &mut scratch.clone());
+    }
+    assert!(alike > 30_000, "only {alike} texts were like earlier ones");
 }
 
 #[test]
@@ -179,9 +214,9 @@ fn every_length_of_a_text_ends_where_it_ends() {
     for length in 0..40 {
         for end in ['"', '\\', '\u{1f}'] {
             let text = format!("{}{end}\"\\rest of it", "é".repeat(length / 2) + &"x".repeat(length % 2));
-            assert_eq!(plain(text.as_bytes(), 0), length / 2 * 2 + length % 2, "{text:?}");
+            assert_eq!(cursor::plain(text.as_bytes(), 0), length / 2 * 2 + length % 2, "{text:?}");
         }
-        assert_eq!(plain("x".repeat(length).as_bytes(), 0), length);
+        assert_eq!(cursor::plain("x".repeat(length).as_bytes(), 0), length);
     }
 }
 

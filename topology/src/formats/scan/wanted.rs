@@ -9,8 +9,8 @@ use crate::expr::Path;
 pub(crate) struct Wanted {
     fields: Vec<Field>,
     paths: Vec<Path>,
-    /// Indexes into `paths` by the low bits of a path's hash: a size was chosen at which no two meet.
-    table: Vec<u8>,
+    /// Hashes of paths and their numbers, by the low bits of the hash: a size was chosen at which no two meet.
+    table: Vec<(u64, u8)>,
     /// An element of a list is named in two ways, or could be: `1` and `01`.
     odd: bool,
 }
@@ -63,14 +63,14 @@ impl Wanted {
         }
     }
 
-    fn spread(&self) -> Option<Vec<u8>> {
+    fn spread(&self) -> Option<Vec<(u64, u8)>> {
         let few = self.paths.len() < 200;
         let mut sizes = (4..=16).map(|bits| 1usize << bits).filter(|_| few && !self.odd);
         sizes.find_map(|size| {
-            let mut table = vec![NONE; size];
+            let mut table = vec![(0, NONE); size];
             for (index, path) in self.paths.iter().enumerate() {
                 let place = &mut table[path.hash() as usize & (size - 1)];
-                if std::mem::replace(place, index as u8) != NONE {
+                if std::mem::replace(place, (path.hash(), index as u8)).1 != NONE {
                     return None;
                 }
             }
@@ -85,8 +85,8 @@ impl Wanted {
 
     /// The number of a path; `None`: nobody said that it would be asked for.
     pub fn slot_of(&self, path: &Path) -> Option<usize> {
-        let index = self.table[path.hash() as usize & (self.table.len() - 1)] as usize;
-        (index < self.paths.len() && self.paths[index].hash() == path.hash()).then_some(index)
+        let (hash, number) = self.table[path.hash() as usize & (self.table.len() - 1)];
+        (hash == path.hash() && number != NONE).then_some(number as usize)
     }
 
     pub fn root(&self) -> &Field {

@@ -103,7 +103,8 @@ impl Rule {
             return Err(self.broken(&format!("is {}", datum.kind().article())));
         }
         if let (Type::Text, Datum::Text(text)) = (self.ty, &datum)
-            && text.contains('\0')
+            && text.bytes().fold(false, |nul, byte| nul | (byte == 0))
+        // to the end, many at a time
         {
             return Err(self.broken("holds a NUL character"));
         }
