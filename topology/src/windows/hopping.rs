@@ -9,10 +9,12 @@ use super::cell::Cell;
 use super::group::Group;
 use super::row::Moment;
 use super::scan::Room;
+use super::sliding::{Entry, Sliding};
 use super::state::{GroupState, Mute, Said};
 use super::window::Window;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
 use tidemill_state::{Page, StateStore, StoreError, Table};
 
 /// Version of the encoding.
@@ -35,7 +37,12 @@ pub(super) struct Progress {
 
 /// See the module.
 pub(super) struct Hopping {
+    window: Window,
     pub progress: Table<Progress>,
+    /// What is kept of the window that was said last, and which window it is next.
+    sliding: Option<(i64, Sliding)>,
+    /// Windows up to this pane hold something that no sliding window keeps.
+    unfit: i64,
     /// The window that is being said, and what is left of it, last one first.
     saying: Option<(i64, Rows)>,
 }
@@ -121,8 +128,23 @@ struct Whole {
 }
 
 impl Hopping {
-    pub fn new(progress: Table<Progress>) -> Hopping {
-        Hopping { progress, saying: None }
+    pub fn new(window: Window, progress: Table<Progress>) -> Hopping {
+        Hopping { window, progress, sliding: None, unfit: i64::MIN, saying: None }
+    }
+
+    /// A pane has a new entry.
+    pub fn came(&mut self, pane: i64, full: &[u8]) {
+        let (from, _) = split(full);
+        if let Some((_, sliding)) = &mut self.sliding
+            && from > first_over(self.window, pane)
+        {
+            sliding.later(from, pane);
+        }
+    }
+
+    /// About how much memory is held beside the tables.
+    pub fn bytes(&self) -> usize {
+        self.sliding.as_ref().map_or(0, |(_, sliding)| sliding.bytes())
     }
 
     /// Where the store says that windows begin which have not said all.
@@ -160,6 +182,9 @@ impl GroupState {
                 true => Progress { next: start.saturating_add(window.hop), after: None },
                 false => Progress { next: start, after: last },
             };
+            if left.is_empty() {
+                self.slide_on(said, start, window)?;
+            }
             self.said_before = Some(progress.next);
             if let Some(hopping) = &mut self.hopping {
                 hopping.saying = (!left.is_empty()).then_some((start, left));
@@ -190,15 +215,83 @@ impl GroupState {
 
     /// What a window has to say, last group first.
     fn put_together(&mut self, said: &Said<'_>, start: i64, window: Window) -> Result<Rows, Mute> {
-        let mut together = Together::new(said.group, start);
-        let panes: Vec<i64> = self.open.range(start..window.end_of(start)).copied().collect();
-        for pane in panes {
-            let ids: Vec<HashMap<u64, Vec<u64>>> = self.ids_by_key(pane);
-            let page = Page { bucket: pane as u64, after: None, limit: usize::MAX };
-            self.table.page(said.store, page, |full, cell| together.add(full, cell, &ids))?;
-        }
         let after = self.read_progress(said)?.filter(|p| p.next == start).and_then(|p| p.after);
+        if let Some(sliding) = self.slide_to(said, start, window)? {
+            return Ok(sliding.cells(after.as_deref()));
+        }
+        let mut together = Together::new(said.group, start);
+        for pane in self.panes(start, window) {
+            let ids: Vec<HashMap<u64, Vec<u64>>> = self.ids_by_key(pane);
+            self.table.page(said.store, whole(pane), |full, cell| together.add(full, cell, &ids))?;
+        }
         Ok(together.cells().rev().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after)).collect())
+    }
+
+    /// The panes of a window that have entries.
+    fn panes(&self, start: i64, window: Window) -> Vec<i64> {
+        self.open.range(start..window.end_of(start)).copied().collect()
+    }
+
+    /// Has the window made of the one before it, or of all its panes; none: it holds what cannot be taken back.
+    fn slide_to(&mut self, said: &Said<'_>, start: i64, window: Window) -> Result<Option<&Sliding>, Mute> {
+        let Some(hopping) = self.hopping.as_mut().filter(|h| start > h.unfit) else { return Ok(None) };
+        let mut kept = hopping.sliding.take().filter(|(next, _)| *next == start);
+        let panes: Vec<i64> = match &mut kept {
+            Some((_, sliding)) => {
+                let behind = window.end_of(start).saturating_sub(window.hop);
+                sliding.take_later(start).into_iter().filter(|p| *p < behind).chain([behind]).collect()
+            }
+            None => self.panes(start, window),
+        };
+        // Of a new one, everything that counts by now; of one that slides, what counts from here on.
+        let first = if kept.is_some() { start } else { i64::MIN };
+        let mut sliding = kept.map_or_else(Sliding::default, |(_, sliding)| sliding);
+        for pane in panes {
+            if !self.take_pane(said, (pane, first..=start), &mut sliding)? {
+                if let Some(hopping) = &mut self.hopping {
+                    hopping.unfit = pane;
+                }
+                return Ok(None);
+            }
+        }
+        let hopping = self.hopping.as_mut().expect("it is a hopping window's");
+        Ok(Some(&hopping.sliding.insert((start, sliding)).1))
+    }
+
+    /// Adds the entries of a pane that count from these windows on; whether all of them fit.
+    fn take_pane(
+        &mut self,
+        said: &Said<'_>,
+        (pane, counting): (i64, RangeInclusive<i64>),
+        sliding: &mut Sliding,
+    ) -> Result<bool, Mute> {
+        let ids = self.ids_by_key(pane);
+        let mut fits = true;
+        self.table.page(said.store, whole(pane), |full, cell| {
+            let (from, key) = split(full);
+            if from > *counting.end() {
+                sliding.later(from, pane);
+            } else if counting.contains(&from) {
+                fits &= sliding.add(said.group, key, &Entry { pane, cell, ids: ids_of(&ids, full) }).is_some();
+            }
+        })?;
+        Ok(fits)
+    }
+
+    /// The window at `start` has been said: what is kept of it is for the next one, without the pane in front.
+    fn slide_on(&mut self, said: &Said<'_>, start: i64, window: Window) -> Result<(), Mute> {
+        let kept = self.hopping.as_mut().and_then(|h| h.sliding.take()).filter(|(of, _)| *of == start);
+        let Some((_, mut sliding)) = kept else { return Ok(()) };
+        let ids = self.ids_by_key(start);
+        let mut fits = true;
+        self.table.page(said.store, whole(start), |full, cell| {
+            let (_, key) = split(full);
+            fits &= sliding.remove(key, &Entry { pane: start, cell, ids: ids_of(&ids, full) }).is_some();
+        })?;
+        if let Some(hopping) = self.hopping.as_mut().filter(|_| fits) {
+            hopping.sliding = Some((start.saturating_add(window.hop), sliding));
+        }
+        Ok(())
     }
 
     fn read_progress(&mut self, said: &Said<'_>) -> Result<Option<Progress>, StoreError> {
@@ -207,6 +300,17 @@ impl GroupState {
             None => Ok(None),
         }
     }
+}
+
+/// All entries of a pane.
+fn whole(pane: i64) -> Page<'static> {
+    Page { bucket: pane as u64, after: None, limit: usize::MAX }
+}
+
+/// The ids of one entry, for each distinct count.
+fn ids_of<'i>(ids: &'i [HashMap<u64, Vec<u64>>], full: &[u8]) -> Vec<&'i [u64]> {
+    let hash = xxhash_rust::xxh3::xxh3_64(full);
+    ids.iter().map(|all| all.get(&hash).map_or(&[][..], Vec::as_slice)).collect()
 }
 
 /// Ids are counted apart; of those beyond the bound there is an estimate for each pane, and no way to know which are the

@@ -16,6 +16,7 @@ mod partials;
 mod row;
 mod scan;
 mod sketch;
+mod sliding;
 mod state;
 mod window;
 

@@ -78,7 +78,8 @@ impl GroupState {
         for ((slot, _), of) in group.distinct().zip(ids[1..].chunks_exact(2)) {
             distinct.push((slot, Distinct::open((of[0], of[1]), group.hops(), group.at_most, store)?));
         }
-        let mut hopping = group.hops().then(|| Hopping::new(Table::new(ids[ids.len() - 1], hopping::VERSION)));
+        let hops = group.window.filter(|w| !w.tumbles());
+        let mut hopping = hops.map(|w| Hopping::new(w, Table::new(ids[ids.len() - 1], hopping::VERSION)));
         let said_before = match &mut hopping {
             Some(hopping) => hopping.said_before(store)?,
             None => None,
@@ -118,6 +119,9 @@ impl GroupState {
             None => {
                 self.table.put(start as u64, key, Cell { owes, values: values.to_vec() });
                 self.open.insert(start);
+                if let Some(hopping) = &mut self.hopping {
+                    hopping.came(start, key);
+                }
                 false
             }
         };
@@ -318,7 +322,8 @@ impl GroupState {
 
     /// About how many bytes are held.
     pub fn bytes(&self) -> usize {
-        self.table.bytes() + self.owed.bytes() + self.distinct.iter().map(|(_, d)| d.bytes()).sum::<usize>()
+        let ids = self.distinct.iter().map(|(_, d)| d.bytes()).sum::<usize>();
+        self.table.bytes() + self.owed.bytes() + ids + self.hopping.as_ref().map_or(0, Hopping::bytes)
     }
 
     /// About how many bytes the next seal takes.
