@@ -337,18 +337,23 @@ impl Reader {
 
     fn read(&mut self) {
         let (flows, routes) = (&mut self.flows, &mut self.routes);
-        let mut gap = None;
+        let (mut gap, mut last) = (None, None);
         self.queue.read(READ_WAIT_MS, |message| {
             let key = (message.topic_key(), message.partition());
-            let at = match routes.entry(key) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => {
-                    let topic = message.topic();
-                    let of = |f: &Flow| *f.task.topic == *topic && f.task.partition == key.1;
-                    let Some(at) = flows.iter().position(of) else { return };
-                    *new.insert(at)
-                }
+            // Messages come in runs of one partition.
+            let at = match last.filter(|(known, _)| *known == key) {
+                Some((_, at)) => at,
+                None => match routes.entry(key) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(new) => {
+                        let topic = message.topic();
+                        let of = |f: &Flow| *f.task.topic == *topic && f.task.partition == key.1;
+                        let Some(at) = flows.iter().position(of) else { return };
+                        *new.insert(at)
+                    }
+                },
             };
+            last = Some((key, at));
             let flow = &mut flows[at];
             if let Err(Trouble::Gap) = flow.take(&message) {
                 gap = Some((flow.task.clone(), flow.at));

@@ -7,9 +7,10 @@
 use super::edit::{self, Undo};
 use super::scan::{Scratch, Slot, Wanted, scan};
 use super::{Datum, FormatError, json};
+use crate::decimal::Decimal;
 use crate::expr::Path;
 use serde_json::Value;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 /// What a record's key or value says.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ struct Scanned<'a> {
     text: &'a str,
     wanted: &'a Wanted,
     slots: &'a [Slot],
+    /// The number that was read last, and of which slot: whoever checks one mostly sums it too.
+    number: Cell<Option<(usize, Decimal)>>,
     /// Top-level fields that were set, which hide those of the text; the last of a name counts.
     set: Vec<(&'a Path, Value)>,
     /// The whole, should somebody ask for what nobody had announced.
@@ -58,7 +61,8 @@ impl<'a> Document<'a> {
         if let Ok(text) = str::from_utf8(bytes)
             && let Some(slots) = scan(text, wanted, scratch)
         {
-            let scanned = Scanned { text, wanted, slots, set: Vec::new(), whole: OnceCell::new() };
+            let (number, set, whole) = (Cell::new(None), Vec::new(), OnceCell::new());
+            let scanned = Scanned { text, wanted, slots, number, set, whole };
             return Ok(Document(Content::Scanned(scanned)));
         }
         Ok(Document::from_json(json::read(bytes)?))
@@ -171,9 +175,20 @@ impl Scanned<'_> {
             return find(value, &path[1..]);
         }
         match self.wanted.slot_of(path) {
-            Some(slot) => self.slots[slot].datum(self.text),
+            Some(slot) => match self.number.get().filter(|(known, _)| *known == slot) {
+                Some((_, number)) => Datum::Number(number),
+                None => self.read(slot),
+            },
             None => find(self.whole(), path),
         }
+    }
+
+    fn read(&self, slot: usize) -> Datum<'_> {
+        let datum = self.slots[slot].datum(self.text);
+        if let Datum::Number(number) = &datum {
+            self.number.set(Some((slot, *number)));
+        }
+        datum
     }
 
     /// What a top-level field was set to.
