@@ -190,7 +190,7 @@ def slope(samples, column, share):
     return sum((x - x0) * (y - y0) for x, y in part) / sum((x - x0) ** 2 for x, _ in part) * 1e6
 
 
-def figures(trial, total, wall, share=0.2):
+def figures(trial, total, wall, share=0.5):
     """What a drained trial cost, warm (`share` of the input is behind it) and whole, with its start. No share: whole alone."""
     samples, n = trial.samples, total
     row = {"n": n, "wall_s": round(wall, 2), "ev_s": round(n / wall)}
@@ -205,7 +205,7 @@ def figures(trial, total, wall, share=0.2):
     return row
 
 
-def race(rig, peer, topic, compare, share=0.2):
+def race(rig, peer, topic, compare, share=0.5):
     """A peer works a whole topic. `compare(trial)` answers with what differs. No share: until it is quiet, and all of it counts."""
     head = {"peer": peer.name, **peer.note, "load": processes.load()}
     try:
