@@ -15,7 +15,7 @@ OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(ca
   $(call option,seed,SEED) $(call option,n,N) $(call option,control,CONTROL) $(ARGS))
 RUN_DIR ?= $(CACHE)/run
 
-.PHONY: help cost metrics alerts panels dashboards setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 trace trace-cost bench bench-commit bench-restart model
+.PHONY: help cost micro metrics alerts panels dashboards setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 trace trace-cost bench bench-commit bench-restart model
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -95,6 +95,9 @@ trace: setup binaries ## rows followed to their producers and sinks through a re
 
 cost: ## instructions of an event against what they were, in the build that tests use: UPDATE=1 writes them anew
 	@$(ENV) cargo build --quiet --workspace --examples; tests/cost/engine.sh "$$CARGO_TARGET_DIR/debug/examples/engine-cost" tests/cost/engine.txt $(if $(UPDATE),--update)
+
+micro: setup ## times of scanner, fold, table, id set and codec, each by itself (criterion): ONLY=table
+	@$(ENV) cargo bench --quiet --profile fast -p tidemill --bench micro -- $(ONLY)
 
 trace-cost: setup ## what tracing costs, in instructions an event (callgrind): N
 	@$(ENV) cargo build --quiet --profile fast -p tidemill --example trace-cost; N=$(or $(N),20000) tests/cost/traces.sh "$$CARGO_TARGET_DIR/fast/examples/trace-cost"
