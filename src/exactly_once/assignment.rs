@@ -34,14 +34,32 @@ pub enum Member {
 #[derive(Debug, Default)]
 pub struct Membership(Option<(String, i32)>);
 
+/// What the tasks are worth that a member still has after a rebalance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// They were its own all the time, or it is nobody, who owns nothing.
+    Ours,
+    /// The group went on without it and has now said which are its own: others may have had them meanwhile.
+    Doubtful,
+    /// It has a new name, and what the group gives to that name has not been served: they may be another's now.
+    Unserved,
+}
+
 impl Membership {
     /// Has this member been in every generation since the last time? One that was skipped may have given our tasks away.
-    pub fn is_unbroken(&mut self, id: &str, generation: i32) -> bool {
+    /// `served`: its id when the last rebalance was served.
+    pub fn kept(&mut self, served: &str, id: &str, generation: i32) -> Kept {
         if id.is_empty() || generation < 0 {
-            return true; // nobody, who owns nothing; the next name will tell
+            return Kept::Ours; // nobody; the next name will tell
+        }
+        if served != id {
+            return Kept::Unserved;
         }
         let before = self.0.replace((id.to_owned(), generation));
-        before.is_none_or(|(known, last)| known == id && generation <= last.saturating_add(1))
+        match before.is_none_or(|(known, last)| known == id && generation <= last.saturating_add(1)) {
+            true => Kept::Ours,
+            false => Kept::Doubtful,
+        }
     }
 }
 
@@ -89,11 +107,17 @@ mod tests {
     #[test]
     fn a_member_with_a_new_name_or_after_a_gap_has_been_out_of_the_group() {
         let mut known = Membership::default();
-        assert!(known.is_unbroken("a", 1) && known.is_unbroken("a", 1) && known.is_unbroken("a", 2));
+        let mut ask = |served, id, generation| known.kept(served, id, generation);
+        assert_eq!([ask("a", "a", 1), ask("a", "a", 1), ask("a", "a", 2)], [Kept::Ours; 3]);
         // Lost, and back under a new name: also when a moment without one lies between.
-        assert!(known.is_unbroken("", 2) && !known.is_unbroken("b", 3));
-        assert!(known.is_unbroken("b", 4) && !known.is_unbroken("b", 6));
-        assert!(known.is_unbroken("b", 7));
+        assert_eq!([ask("a", "", 2), ask("b", "b", 3)], [Kept::Ours, Kept::Doubtful]);
+        assert_eq!([ask("b", "b", 4), ask("b", "b", 6)], [Kept::Ours, Kept::Doubtful]);
+        assert_eq!(ask("b", "b", 7), Kept::Ours);
+        // Quicker back than its snapshot was out: until it has heard what is its own, nothing is.
+        assert_eq!(
+            [ask("b", "c", 8), ask("b", "c", 8), ask("c", "c", 8)],
+            [Kept::Unserved, Kept::Unserved, Kept::Doubtful]
+        );
     }
 
     #[test]

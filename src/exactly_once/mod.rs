@@ -22,7 +22,7 @@ mod recovery;
 #[cfg(test)]
 mod tests;
 
-pub use assignment::{Assignment, Member, Membership};
+pub use assignment::{Assignment, Kept, Member, Membership};
 pub use cycle::{Cycle, Step};
 pub use outcome::{Committer, Landed, Outcome, Refusal, apply};
 pub use protections::{NAMES as PROTECTIONS, Protections};

@@ -1,7 +1,7 @@
 //! The protections of the protocol, each with a name, so that a control can show what breaks without it.
 //!
 //! Read by every file of this room and by `kafka/`. In a release build nothing can be taken away.
-//! Invariant: the names are those of `tests/model`, and those of [`BEYOND`].
+//! Invariant: the names are those of `tests/model`.
 
 /// Every protection, by the name that the model gives it.
 pub const NAMES: &[&str] = &[
@@ -24,10 +24,8 @@ pub const NAMES: &[&str] = &[
     "real_member",
     "init_first",
     "let_go",
+    "unbroken",
 ];
-
-/// Protections that the model does not know: they stand against a client library that keeps something from us.
-pub const BEYOND: &[&str] = &["unbroken"];
 
 /// Which protections are on: all of them, less those that a control has taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,7 +42,7 @@ impl Protections {
     /// Is the named protection on?
     ///
     /// # Panics
-    /// On a name that is neither in [`NAMES`] nor in [`BEYOND`]: a control that controls nothing.
+    /// On a name that is not in [`NAMES`]: a control that controls nothing.
     pub fn on(self, name: &str) -> bool {
         self.removed & bit(name) == 0
     }
@@ -73,7 +71,7 @@ impl Protections {
 compile_error!("the feature `controls` removes protections; it is for test builds alone");
 
 fn bit(name: &str) -> u32 {
-    let at = NAMES.iter().chain(BEYOND).position(|n| *n == name);
+    let at = NAMES.iter().position(|n| *n == name);
     1 << at.unwrap_or_else(|| panic!("no protection is called '{name}'; there are: {}", NAMES.join(", ")))
 }
 

@@ -10,7 +10,7 @@ use super::rebalance::Group;
 use super::snapshots::Snapshots;
 use super::statistics::Seen;
 use crate::clock;
-use crate::exactly_once::{Assignment, Member, Membership, Protections};
+use crate::exactly_once::{Assignment, Kept, Member, Membership, Protections};
 use crate::stop_points::{self, Point};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -325,8 +325,11 @@ impl Reader {
                 continue; // the client's own thread moved it in between
             }
             let (Some((generation, id)), Some(metadata)) = (before, metadata) else { return Member::Nobody };
-            if !self.membership.is_unbroken(&id, generation) && self.protections.on("unbroken") {
-                self.take_again(&id, generation);
+            let served_as = self.consumer.context().noted().served_as.clone();
+            match self.membership.kept(&served_as, &id, generation) {
+                Kept::Doubtful if self.protections.on("unbroken") => self.take_again(&id, generation),
+                Kept::Unserved if self.protections.on("unbroken") => return Member::Nobody,
+                _ => {}
             }
             if self.protections.on("real_member") && (generation < 0 || id.is_empty()) {
                 return Member::Nobody;

@@ -4,7 +4,7 @@
 //! whole consumer stands still meanwhile.
 //! Invariant: every assignment of a task gets a number that was never used before in this process.
 
-use super::native::{QueueRef, forward};
+use super::native::{self, QueueRef, forward};
 use super::statistics::Seen;
 use crate::exactly_once::Protections;
 use rdkafka::client::ClientContext;
@@ -29,6 +29,8 @@ pub(super) struct Noted {
     pub revoked: Vec<(TaskId, u64)>,
     /// A rebalance was served: a snapshot is due, also when nothing of ours moved.
     pub served: bool,
+    /// Our member id when the last one was served; empty: none.
+    pub served_as: String,
     /// The consumer is of no use any more.
     pub fatal: Option<String>,
 }
@@ -147,6 +149,8 @@ impl ClientContext for Group {
 
 impl ConsumerContext for Group {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        // Before the client may join anew, which it does once this one is answered.
+        self.noted().served_as = native::member(consumer).map(|(_, id)| id).unwrap_or_default();
         match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),

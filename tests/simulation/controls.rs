@@ -37,6 +37,8 @@ const fn control(removed: &'static [&'static str], finds: &'static [&'static str
 /// A transaction whose offsets are accepted and whose end takes its time.
 const SLOW_COMMIT: &[(usize, Of)] =
     &[(Step::Commit(0, 0).kind(), Of::All), (Step::Control(0, Part::Offsets).kind(), Of::All), FAULT];
+/// Control records that come long after their transaction was decided.
+const SLOW_MARKER: &[(usize, Of)] = &[(Step::Control(0, Part::Offsets).kind(), Of::All), FAULT];
 /// An instance that recovers and closes slowly.
 const SLOW_LOSER: &[(usize, Of)] =
     &[(Step::Recover(0, 0).kind(), Of::First), (Step::Close(0, 0).kind(), Of::First), FAULT];
@@ -56,7 +58,7 @@ const CONTROLS: &[Control] = &[
     control(&["wait_lso"], HALT, [3, 1, 0, 0, 0, 0]),
     control(&["wait_lso", "step7"], CORRUPTION, [3, 1, 0, 0, 0, 0]),
     control(&["raw_end"], HALT, [3, 1, 0, 0, 0, 0]),
-    control(&["raw_end", "step7"], CORRUPTION, [3, 1, 0, 0, 0, 0]),
+    slow(SLOW_MARKER, control(&["raw_end", "step7"], CORRUPTION, [4, 1, 0, 0, 0, 0])),
     slow(SLOW_LOSER, control(&["order"], HALT, [4, 1, 0, 0, 0, 0])),
     slow(SLOW_COMMIT, control(&["stable"], HALT, [4, 1, 0, 0, 0, 0])),
     slow(SLOW_COMMIT, control(&["stable", "step7"], CORRUPTION, [4, 1, 0, 0, 0, 0])),
@@ -69,6 +71,8 @@ const CONTROLS: &[Control] = &[
     control(&["publish_empty"], DEADLOCK, [4, 1, 1, 0, 0, 0]),
     control(&["newer_than_used"], DEADLOCK, [4, 1, 0, 0, 0, 0]),
     Control { stat: Some(false), ..control(&["real_member"], HALT_OR_CORRUPTION, [4, 3, 0, 0, 0, 0]) },
+    // Another must have had the tasks, and lost them, before the member without a name is back.
+    control(&["unbroken"], HALT_OR_CORRUPTION, [4, 4, 3, 0, 0, 0]),
     control(&["step7"], &[], [3, 1, 1, 1, 1, 0]),
     slow(SLOW_LOSER, control(&["order", "step7"], &[], [4, 1, 0, 0, 0, 0])),
     control(&["init_first"], &[], [3, 1, 1, 1, 1, 0]),

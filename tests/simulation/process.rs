@@ -9,7 +9,7 @@ use super::recover::Rolling;
 use super::world::{Violation, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidemill::exactly_once::{Action, Assignment, Member, Recovery};
+use tidemill::exactly_once::{Action, Assignment, Kept, Member, Membership, Recovery};
 use tidemill_state::MemoryStore;
 use tidemill_topology::{Batch, Task, TaskError};
 
@@ -36,6 +36,11 @@ pub struct Client {
     pub served: bool,
     /// Numbers of the assignments in hand.
     pub owned: BTreeMap<i32, u64>,
+    /// What was assigned since the last snapshot.
+    fresh: BTreeSet<i32>,
+    membership: Membership,
+    /// The member id when the last event was served.
+    served_as: Option<u64>,
     last_number: u64,
 }
 
@@ -57,6 +62,9 @@ impl Process {
             lost: false,
             served: false,
             owned: BTreeMap::new(),
+            fresh: BTreeSet::new(),
+            membership: Membership::default(),
+            served_as: None,
             last_number: 0,
         };
         let snapshot = Arc::new(Assignment::none());
@@ -84,12 +92,22 @@ impl Client {
     fn serve(&mut self, will: BTreeSet<i32>) {
         self.owned.retain(|p, _| will.contains(p));
         for p in will {
-            let last = &mut self.last_number;
-            self.owned.entry(p).or_insert_with(|| {
-                *last += 1;
-                *last
-            });
+            if !self.owned.contains_key(&p) {
+                self.take(p);
+            }
         }
+    }
+
+    fn take(&mut self, p: i32) {
+        self.last_number += 1;
+        self.owned.insert(p, self.last_number);
+        self.fresh.insert(p);
+    }
+
+    /// The group went on without us: what was kept is given back and taken again, each under a new number.
+    fn take_again(&mut self) {
+        let kept: Vec<i32> = self.owned.keys().filter(|p| !self.fresh.contains(p)).copied().collect();
+        kept.into_iter().for_each(|p| self.take(p));
     }
 
     /// Whether the application is idle towards the group: only then does the client join again.
@@ -124,7 +142,8 @@ impl World {
             }
             None => {
                 client.known = NO_MEMBER;
-                client.lost = true;
+                // A loss that falls into a rebalance is never told: the client joins anew and keeps its tasks.
+                client.lost = client.event.is_none();
             }
         }
     }
@@ -146,6 +165,7 @@ impl World {
             }
         }
         client.served |= publish_empty || before != client.owned;
+        client.served_as = client.known.member;
         for (p, number) in before.iter().filter(|(p, n)| fetches && client.owned.get(p) != Some(n)) {
             let mut batch = Batch::new(topic.clone(), *p, *number, inputs[*p as usize].start);
             inputs[*p as usize].fill(&mut batch, 2, now);
@@ -155,13 +175,22 @@ impl World {
 
     /// The assignment snapshot: owned tasks and group metadata, read together.
     pub fn publish(&mut self, i: usize) {
-        let real_member = self.on("real_member");
+        let (real_member, unbroken) = (self.on("real_member"), self.on("unbroken"));
         let stage = self.fixture.stage.clone();
         let process = self.proc(i);
         let client = &mut process.client;
         client.served = false;
+        let name = |id: Option<u64>| id.map(|id| id.to_string()).unwrap_or_default();
+        let (served_as, id) = (name(client.served_as), name(client.known.member));
+        let mut known = client.known;
+        match client.membership.kept(&served_as, &id, known.generation) {
+            Kept::Doubtful if unbroken => client.take_again(),
+            Kept::Unserved if unbroken => known = NO_MEMBER,
+            _ => {}
+        }
+        client.fresh.clear();
         let owned = client.owned.iter().map(|(p, n)| (stage.task(*p), *n)).collect();
-        let member = member(client.known, real_member);
+        let member = member(known, real_member);
         process.snapshot = Arc::new(Assignment { version: process.snapshot.version + 1, owned, member });
     }
 

@@ -81,7 +81,7 @@ impl World {
         match (self.group.current(i), member) {
             (Some(now), _) if client.known != now && client.event.is_none() => steps.push(Step::Hear(i)),
             (None, None) if client.known != NO_MEMBER => steps.push(Step::Hear(i)),
-            (None, None) if client.settled() && !client.served && client.owned.is_empty() => steps.push(Step::Join(i)),
+            (None, None) if client.settled() => steps.push(Step::Join(i)),
             _ => {}
         }
         if !client.settled() && !client.served {

@@ -6,7 +6,7 @@
 //! Invariant: a task goes to another member only after its owner's `poll` has served the revoke, or the owner's session ended.
 
 use crate::config::Config;
-use crate::state::{Instance, Membership, Metadata, NOBODY, Request, State, TASKS};
+use crate::state::{Instance, Membership, Metadata, NOBODY, Name, Request, State, TASKS};
 use crate::step::{Place, Steps};
 use crate::words::{Extra, Protection};
 
@@ -143,7 +143,7 @@ pub fn client(m: &mut Steps, i: usize) {
     if x.lost && !x.event && !x.served {
         let mut next = *m.s;
         let lost = &mut next.instance[i];
-        (lost.owned, lost.lost, lost.served) = ([0; TASKS], false, true);
+        (lost.owned, lost.lost, lost.served, lost.name) = ([0; TASKS], false, true, Name::Known);
         m.add("poll serves 'assignment lost'", Place::Instance(i), next);
     }
     if x.served {
@@ -167,8 +167,14 @@ fn hears(m: &mut Steps, i: usize) {
         (next.instance[i].metadata, next.instance[i].lost) = (Metadata::NoMember, true);
         m.add("client hears UnknownMemberId", Place::Instance(i), next);
     }
+    if out && x.metadata != Metadata::NoMember && x.event && m.c.adds(Extra::Unheard) {
+        let mut next = *m.s;
+        (next.instance[i].metadata, next.instance[i].name) = (Metadata::NoMember, Name::Lost);
+        m.add("client hears UnknownMemberId in a rebalance, and does not tell", Place::Instance(i), next);
+    }
     let nothing_open = !x.lost && !x.event && !x.served && x.owned == [0; TASKS];
-    if out && x.metadata == Metadata::NoMember && nothing_open {
+    let keeps_all = x.name == Name::Lost && !x.event;
+    if out && x.metadata == Metadata::NoMember && (nothing_open || keeps_all) {
         let mut next = *m.s;
         (next.instance[i].member, next.instance[i].metadata) = (Membership::Joining, Metadata::Outdated);
         next.group_moves = true;
@@ -187,17 +193,32 @@ fn serve(c: &Config, x: &mut Instance) {
         };
     }
     (x.event, x.event_tasks, x.served) = (false, 0, true);
+    if x.name == Name::Lost && x.metadata != Metadata::NoMember {
+        x.name = Name::New;
+    }
     x.assigned |= c.adds(Extra::InitAll) || (c.adds(Extra::InitOwner) && x.owned != [0; TASKS]);
+}
+
+/// The group went on without it, and others may have had its tasks: each is given back and taken under a new number.
+fn take_again(c: &Config, x: &mut Instance) {
+    if c.keeps(Protection::Unbroken) {
+        x.owned.iter_mut().filter(|number| **number != 0).for_each(|number| *number = NEW_ASSIGNMENT);
+    }
 }
 
 /// The assignment snapshot: owned tasks and group metadata, read together. An empty event publishes one too.
 fn publish(c: &Config, next: &mut State, i: usize) {
     let x = &mut next.instance[i];
     x.served = false;
+    if x.name == Name::New {
+        x.name = Name::Known;
+        take_again(c, x);
+    }
     if !c.keeps(Protection::PublishEmpty) && x.owned == x.snapshot_owned {
         return;
     }
-    (x.snapshot_metadata, x.snapshot_owned) = (x.metadata, x.owned);
+    let unserved = x.name == Name::Lost && c.keeps(Protection::Unbroken);
+    (x.snapshot_metadata, x.snapshot_owned) = (if unserved { Metadata::NoMember } else { x.metadata }, x.owned);
     for lane in &mut next.lane[c.lanes_of(i)] {
         lane.newer = true;
     }

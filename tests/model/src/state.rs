@@ -52,6 +52,18 @@ pub enum Membership {
     Joining,
 }
 
+/// Whether a member has been in the group without a break, as its next snapshot will see it.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Name {
+    #[default]
+    Known,
+    /// It lost its place, and nobody was told: it keeps its tasks, and no event for a new name was served.
+    Lost,
+    /// It has served what the group gives to its new name.
+    New,
+}
+
 /// Where a lane is in its cycle. WAIT is no phase: a send of the model ends with its delivery.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -227,6 +239,7 @@ pub struct Instance {
     pub event_tasks: u8,
     /// An "assignment lost" event waits for `poll`.
     pub lost: bool,
+    pub name: Name,
     /// Per task the number of its assignment, 0 if not owned.
     pub owned: [u8; TASKS],
     /// An event was served; its snapshot is not out yet.

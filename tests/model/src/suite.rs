@@ -26,7 +26,7 @@ const fn breaks(args: &'static str, what: Broken, states: usize) -> Run {
 }
 
 /// All protections, one task, two instances.
-pub const BASE: [Run; 18] = [
+pub const BASE: [Run; 20] = [
     run("--records 3 --rebalances 1", Holds, 361_842),
     run("--records 2 --rebalances 2", Holds, 2_742_585),
     run("--records 2 --rebalances 1 --crashes 1", Holds, 3_482_768),
@@ -44,6 +44,8 @@ pub const BASE: [Run; 18] = [
     run("--records 1 --rebalances 1 --zombies 1 --on dynamic", Holds, 1_600_248),
     run("--records 1 --rebalances 1 --crashes 1 --on fence_owner", Holds, 410_979),
     run("--records 1 --late 1 --crashes 1 --on fence_owner --on late_init", Holds, 151_240),
+    run("--records 1 --zombies 1 --crashes 1 --on unheard", Holds, 1_549_536),
+    run("--records 1 --zombies 1 --crashes 2 --on unheard", Holds, 20_533_105),
     run("--records 1 --late 1 --rebalances 1 --zombies 1 --bound 30000000", Bound, 30_000_001),
 ];
 
@@ -61,7 +63,7 @@ pub const WIDE: [Run; 9] = [
 ];
 
 /// Each protection taken away, and the second look of RECOVER 7. The first `--off` of a run is the protection it is about.
-pub const CONTROLS: [Run; 29] = [
+pub const CONTROLS: [Run; 30] = [
     breaks("--off recycle_error --late 1", Broken::Torn, 880),
     breaks("--off recycle_abort --late 1", Broken::Store, 783),
     breaks("--off recycle_abort --late 1 --rebalances 1", Broken::Store, 8_837),
@@ -91,6 +93,7 @@ pub const CONTROLS: [Run; 29] = [
     breaks("--off real_member --rebalances 1 --zombies 1 --crashes 1 --records 1", Broken::Duplicate, 7_655_409),
     run("--off init_first --late 1 --crashes 1", Holds, 1_159_697),
     run("--off let_go --rebalances 2", Holds, 3_577_791),
+    breaks("--off unbroken --records 1 --zombies 1 --crashes 1 --on unheard", Broken::Duplicate, 509_065),
 ];
 
 /// The broker never times out. Does fencing a dead owner replace the timeout, if nobody restarts? And the initialising of all

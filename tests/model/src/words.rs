@@ -64,10 +64,11 @@ pub enum Protection {
     RealMember,
     InitFirst,
     LetGo,
+    Unbroken,
 }
 
 /// Every protection, in the order of the enum.
-pub const PROTECTIONS: [Word; 19] = [
+pub const PROTECTIONS: [Word; 20] = [
     word("recycle_error", "recycle before the next transaction after a transport error", "lane.rs"),
     word("recycle_abort", "recycle after every abort", "lane.rs"),
     word("verify", "the broker asks the coordinator before it opens a transaction on a partition", "broker.rs"),
@@ -91,6 +92,7 @@ pub const PROTECTIONS: [Word; 19] = [
     word("real_member", "a snapshot without a member id owns nothing", "lane.rs"),
     word("init_first", "RECOVER 1 comes before the rest", "recover.rs"),
     word("let_go", "a task recovers only when the lane holds none of its old values", "recover.rs"),
+    word("unbroken", "a member that the group went on without takes its tasks again, under new numbers", "group.rs"),
 ];
 
 /// What a run can add: a danger, another kind of group, or a proposal.
@@ -107,10 +109,11 @@ pub enum Extra {
     HaltAtOnce,
     NoTimeouts,
     NoRestart,
+    Unheard,
 }
 
 /// Every extra, in the order of the enum.
-pub const EXTRAS: [Word; 10] = [
+pub const EXTRAS: [Word; 11] = [
     word("dynamic", "members without an instance id", "broker.rs"),
     word(
         "fence_owner",
@@ -125,6 +128,7 @@ pub const EXTRAS: [Word; 10] = [
     word("halt_at_once", "RECOVER 7 halts without its second look", "recover.rs"),
     word("no_timeouts", "the broker never ends a dead owner's transaction", "network.rs"),
     word("no_restart", "an instance that died stays away", "process.rs"),
+    word("unheard", "a client whose place is lost during a rebalance does not tell, and keeps its tasks", "group.rs"),
 ];
 
 const fn names<const N: usize>(words: &[Word; N]) -> [&'static str; N] {

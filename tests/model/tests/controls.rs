@@ -43,6 +43,7 @@ macro_rules! controls {
 controls! {
     recycle_error recycle_abort verify wait_lso raw_end order stable step7 frozen_meta atomic_snapshot incarnation
     filter_lost unknown_recovers unknown_commits publish_empty newer_than_used real_member init_first let_go
+    unbroken
 }
 
 #[test]

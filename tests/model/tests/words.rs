@@ -41,7 +41,7 @@ fn a_switch_removes_the_protection_of_its_name() {
     }
 }
 
-const ALL: [Protection; 19] = {
+const ALL: [Protection; 20] = {
     use Protection::*;
     [
         RecycleError,
@@ -63,6 +63,7 @@ const ALL: [Protection; 19] = {
         RealMember,
         InitFirst,
         LetGo,
+        Unbroken,
     ]
 };
 
