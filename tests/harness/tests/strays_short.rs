@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 use tidemill_harness::process::program;
-use tidemill_harness::strays::{Program, Report, World, cuts_recycle, dangerous, healthy, run};
+use tidemill_harness::strays::{Program, Report, World, cuts_recycle, dangerous, healthy, late_produce, run};
 
 /// Built by `make binaries`, before any test.
 fn must_be_built(variable: &str, name: &str) {
@@ -23,6 +23,9 @@ fn late_commits_change_nothing_and_every_cut_recycles() {
     let mut report = Report::default();
     assert_eq!(healthy(&world, 100, &mut report).unwrap(), 0, "a recycle without a cause");
     assert_eq!(cuts_recycle(&world, &mut report).unwrap(), [""; 0]);
+    // The broker's own part: it takes no Produce that comes later than the abort of its transaction.
+    let verified = late_produce(&world).unwrap();
+    assert!(verified.answer.is_some_and(|code| code != 0) && !verified.hangs, "{verified:?}");
     run(&world, &dangerous(3), &mut report, |_| false).unwrap();
     println!("{}", report.json());
     assert_eq!(report.violations(), 0, "{}", report.json());
