@@ -1,7 +1,7 @@
 //! What tracing costs an event, in instructions: the engine over batches in memory, and spans as a process makes them.
 //!
 //! Run under callgrind by `make trace-cost`, which subtracts two lengths of a run so that the start counts nothing. Arguments: `plain`
-//! (filter, count, sum) or `hourly` (the hourly job, schema and all), records, and the share of records whose context is
+//! (filter, count, sum), `hourly` (the hourly job, schema and all) or `none` (the records are made, and that is all), records, and the share of records whose context is
 //! sampled in 1/10 000. Tracing is on if an endpoint is named in the environment. Invariant: on or off, the records are the same.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the report")]
@@ -97,8 +97,11 @@ impl Mill {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [name, records, sampled] = &args[..] else { panic!("plain|hourly RECORDS SAMPLED") };
+    let [name, records, sampled] = &args[..] else { panic!("plain|hourly|none RECORDS SAMPLED") };
     let (records, sampled): (u64, u64) = (records.parse().unwrap(), sampled.parse().unwrap());
+    if name == "none" {
+        return (0..records).step_by(BATCH as usize).for_each(|from| drop(std::hint::black_box(batch(from, sampled))));
+    }
     tidemill_observability::start(true);
     let topology = topology(name);
     let traces = Traces::start("cost", "cost");
@@ -106,7 +109,7 @@ fn main() {
     for from in (0..records).step_by(BATCH as usize) {
         mill.work(&batch(from, sampled), traces.as_deref());
     }
-    tidemill_observability::trace::stop(std::time::Duration::from_millis(200));
+    tidemill_observability::trace::stop(std::time::Duration::from_secs(60));
     let counts = tidemill_observability::trace::counts();
     println!("{records} records, at {}, {counts:?}, {:?}", mill.task.position(), mill.task.trace_counts());
 }

@@ -122,6 +122,21 @@ impl Batch {
         !self.headers.is_empty()
     }
 
+    /// The headers of this name, each with its place among all of the batch. Looks at no record.
+    pub(crate) fn headers_named<const N: usize>(
+        &self,
+        name: &'static [u8; N],
+    ) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
+        let of = |range: &Range<u32>| &self.buf[range.start as usize..range.end as usize];
+        let named = self.headers.iter().enumerate().filter(move |(_, h)| of(&h.name) == name);
+        named.map(move |(at, h)| (at, h.value.as_ref().map(of)))
+    }
+
+    /// The place of the record that has the header at this place.
+    pub(crate) fn owner(&self, header: usize) -> usize {
+        self.slots.partition_point(|slot| slot.headers.end as usize <= header)
+    }
+
     /// Bytes held: keys, values and headers.
     pub fn bytes(&self) -> usize {
         self.buf.len()

@@ -30,7 +30,9 @@ impl Task {
         let mark = self.outputs.mark();
         let every = self.enter(record);
         let evaluated = self.evaluate(stage, record, arrived);
-        self.outputs.carry(None);
+        if every.is_some() {
+            self.outputs.carry(None);
+        }
         match evaluated {
             Ok(verdict) => {
                 self.accept(stage, record, &verdict)?;

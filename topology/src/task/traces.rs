@@ -28,8 +28,8 @@ impl Task {
     /// Reads the contexts of a batch that is to be processed next; [`Task::process`] does it otherwise. `None`: the task was
     /// not told to, or has done so.
     pub fn look(&mut self, batch: &Batch) -> Option<Brought> {
-        let partials = self.stage.takes_partials();
-        self.traces.as_mut()?.look(batch, partials)
+        let traces = self.traces.as_mut()?;
+        traces.look(batch, self.stage.takes_partials())
     }
 
     /// The context of whoever works the batch that was looked at: records go on in it if none of them has its own.
@@ -55,13 +55,16 @@ impl Task {
     }
 
     /// The next record is at work; what its results by `emit: every` carry.
+    #[inline]
     pub(super) fn enter(&mut self, record: &Record<'_>) -> Option<Context> {
-        let every = self.traces.as_mut()?.enter(record.offset);
+        let traces = self.traces.as_mut().filter(|traces| !traces.is_silent(record.offset))?;
+        let every = traces.enter(record.offset);
         self.outputs.carry(every);
         every
     }
 
     /// The record was accepted: what it has changed comes from it.
+    #[inline]
     pub(super) fn note_origin(&mut self, stage: &Stage, every: Option<Context>) {
         let Some(traces) = self.traces.as_mut().filter(|traces| traces.has_context()) else { return };
         for entry in &self.fold.pending {

@@ -8,6 +8,8 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// W3C's header. Where there are several the last one counts, as everywhere in Kafka.
 pub const TRACEPARENT: &str = "traceparent";
+/// The same as it lies in a batch.
+pub(super) const NAME: &[u8; 11] = b"traceparent";
 /// What producers call the id that goes with a conversation, in its two spellings.
 const CORRELATION: [&str; 2] = ["correlation_id", "correlation-id"];
 /// A longer one is no id.
@@ -47,10 +49,15 @@ impl Context {
     /// As [`Context::of`], for the sampled ones alone: most are not, and cost a look at one digit.
     pub(crate) fn look(headers: Headers<'_>) -> Look {
         let Some(text) = raw(headers) else { return Look::None };
-        match text.get(LENGTH - 1).and_then(|digit| nibble(*digit)) {
-            Some(flags) if flags & SAMPLED == 0 => Look::Unsampled,
-            _ => Context::parse(text).map_or(Look::None, Look::Sampled),
+        match Context::is_unsampled(text) {
+            true => Look::Unsampled,
+            false => Context::parse(text).map_or(Look::None, Look::Sampled),
         }
+    }
+
+    /// Whether this is the context of something that nobody keeps.
+    pub(crate) fn is_unsampled(text: &[u8]) -> bool {
+        text.get(LENGTH - 1).and_then(|digit| nibble(*digit)).is_some_and(|flags| flags & SAMPLED == 0)
     }
 
     /// `None` for whatever is no context: W3C says to go on as if there were none.

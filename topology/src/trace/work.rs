@@ -3,7 +3,7 @@
 //! Owned by a task that was told to. Knows nothing of spans. Invariant: everything here is bounded: by the batch, by the
 //! seal, or by [`BYTES`](super::samples::BYTES).
 
-use super::context::{Context, Look, correlation_of};
+use super::context::{Context, Look, NAME, correlation_of};
 use super::parts::Parts;
 use super::sample::{Sample, decode_many};
 use super::samples::Samples;
@@ -156,15 +156,26 @@ impl Traces {
         Some(Brought { origins: self.origins(batch), contexts, bare: self.bare })
     }
 
+    /// Most records have a context that nobody keeps: of those nothing but one digit of the header is read.
     fn look_at_records(&mut self, batch: &Batch) {
-        for (index, record) in batch.iter().enumerate() {
+        let mut bare = true;
+        for (header, value) in batch.headers_named(NAME) {
+            if value.is_some_and(Context::is_unsampled) {
+                bare = false;
+                continue;
+            }
+            let index = batch.owner(header);
+            let known = self.found.last().is_some_and(|found| found.index == index);
+            let Some(record) = batch.get(index).filter(|_| !known) else { continue };
+            // All headers of the record: where there are several, the last one counts.
             match Context::look(record.headers) {
                 Look::None => continue,
                 Look::Unsampled => {}
                 Look::Sampled(context) => self.found.push(Found { index, offset: record.offset, context }),
             }
-            self.bare = false;
+            bare = false;
         }
+        self.bare &= bare;
     }
 
     fn look_at_bundles(&mut self, batch: &Batch) {
@@ -192,6 +203,12 @@ impl Traces {
             Origin { context, offset, correlation: batch.get(index).and_then(|r| correlation_of(r.headers)) }
         };
         ranked.iter().map(origin).collect()
+    }
+
+    /// Whether the record at this offset brings no context, as the one before it.
+    #[inline]
+    pub fn is_silent(&self, offset: i64) -> bool {
+        self.current.is_none() && self.own.is_none() && self.found.get(self.at).is_none_or(|next| next.offset > offset)
     }
 
     /// The next record is at work; what its results by `emit: every` carry.
