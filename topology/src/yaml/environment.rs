@@ -1,10 +1,12 @@
-//! `${NAME}` and `${NAME:-default}` in a text of YAML, before it is parsed; `$$` is one dollar.
+//! `${NAME}` and `${NAME:-default}` in a text of YAML, before it is parsed; a default may hold another variable. `$$` is one dollar.
 //!
 //! Called by [`parse`](super::parse). Knows nothing of keys. Invariant: a value from outside stays one scalar: inside of
 //! quotes it is escaped for them, and it has no line breaks; comments are left alone, and lines keep their numbers.
 
 use super::fields::Mistakes;
 use super::tree::At;
+
+const OPEN: &str = "'${' without '}'; close it, or write '$$' for a dollar";
 
 /// What the scanner stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,9 +40,7 @@ fn line_of(
             out.push('$');
             rest = &rest[2..];
         } else if state != In::Comment && rest.starts_with("${") {
-            let Some(end) = rest.find('}') else {
-                return mistakes.add(at, "'${' without '}'; close it, or write '$$' for a dollar".to_owned());
-            };
+            let Some(end) = end_of(rest) else { return mistakes.add(at, OPEN.to_owned()) };
             match value_of(&rest[2..end], env) {
                 Ok(value) => escape(&value, state, out),
                 Err(text) => mistakes.add(at, text),
@@ -68,6 +68,33 @@ fn next(state: In, before: char, c: char) -> In {
     }
 }
 
+/// Where the variable ends that a text begins with.
+fn end_of(text: &str) -> Option<usize> {
+    let (mut open, mut at) = (0, 0);
+    while at < text.len() {
+        match text.as_bytes()[at] {
+            b'$' if text.as_bytes().get(at + 1) == Some(&b'{') => (open, at) = (open + 1, at + 1),
+            b'}' if open == 1 => return Some(at),
+            b'}' => open -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// A default, with the variables in it.
+fn filled(default: &str, env: &mut dyn FnMut(&str) -> Option<String>) -> Result<String, String> {
+    let (mut out, mut rest) = (String::new(), default);
+    while let Some(at) = rest.find("${") {
+        let end = at + end_of(&rest[at..]).ok_or(OPEN)?;
+        out += &rest[..at];
+        out += &value_of(&rest[at + 2..end], env)?;
+        rest = &rest[end + 1..];
+    }
+    Ok(out + rest)
+}
+
 fn value_of(inside: &str, env: &mut dyn FnMut(&str) -> Option<String>) -> Result<String, String> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -79,7 +106,7 @@ fn value_of(inside: &str, env: &mut dyn FnMut(&str) -> Option<String>) -> Result
     let value = match env(name).filter(|v| !v.is_empty() || default.is_none()) {
         Some(value) => value,
         None => match default {
-            Some(default) => default.to_owned(),
+            Some(default) => filled(default, env)?,
             None => {
                 return Err(format!("environment variable {name} is not set; set it, or write ${{{name}:-default}}"));
             }
@@ -122,6 +149,8 @@ mod tests {
             ("a: \"${NONE:-x:1}\" # ${NONE}", "a: \"x:1\" # ${NONE}"),
             ("# ${NONE}\na: $$1", "# ${NONE}\na: $1"),
             ("a: it's ${EMPTY:-d}${EMPTY}", "a: it's d"),
+            ("a: ${NONE:-x${EMPTY:-y}z}}", "a: xyz}"),
+            ("a: \"${NONE:-${SET}}\"", "a: \"a\\\"b\""),
         ] {
             assert_eq!(with(text), (want.to_owned(), vec![]), "{text}");
         }
@@ -131,6 +160,7 @@ mod tests {
     fn what_is_not_set_is_named_with_its_place() {
         let lines = with("a: 1\nb: ${NONE}\n").1;
         assert_eq!(lines, ["f:2:4: environment variable NONE is not set; set it, or write ${NONE:-default}"]);
-        assert!(with("a: ${oops").1[0].contains("without '}'"));
+        assert!(with("a: ${oops").1[0].contains("without '}'") && with("a: ${A:-${B}").1[0].contains("without '}'"));
+        assert!(with("a: ${A:-${B}}").1[0].contains("variable B is not set"));
     }
 }
