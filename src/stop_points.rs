@@ -19,6 +19,8 @@ pub enum Point {
     Served,
     /// The supervisor has been told of new tasks.
     Assigned,
+    /// A restore is in the middle of a changelog.
+    Restore,
     /// COMMIT is not called, and its outcome unknown.
     Unsent,
     /// COMMIT was answered, and its outcome unknown all the same.

@@ -110,16 +110,18 @@ fn running(loaded: &Loaded, look: &mut impl FnMut(&'static str, Result<String, S
     let text = scrape.map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).unwrap_or_default();
     let skew = text.lines().find_map(|line| line.strip_prefix("tidemill_clock_skew_seconds ")?.parse::<f64>().ok());
     let most = loaded.settings.alerts.clock_skew.as_secs_f64();
-    look(
-        "clock",
-        match skew {
-            None => Ok("the broker's is not known: no checkpoint was written since the start".to_owned()),
-            Some(s) if s.abs() > most => {
-                Err(format!("the broker's is {s:.1} s from ours; mend time synchronisation on one of them"))
-            }
-            Some(s) => Ok(format!("the broker's is {s:.3} s from ours")),
-        },
-    );
+    look("clock", clock(skew, most));
+}
+
+/// Of the process: `skew` and `most` in seconds.
+fn clock(skew: Option<f64>, most: f64) -> Result<String, String> {
+    match skew {
+        None => Ok("the broker's is not known: no checkpoint was written since the start".to_owned()),
+        Some(s) if s.abs() > most => {
+            Err(format!("the broker's is {s:.1} s from ours; mend time synchronisation on one of them"))
+        }
+        Some(s) => Ok(format!("the broker's is {s:.3} s from ours")),
+    }
 }
 
 fn said(looks: &[Look], output: Output) -> Result<(), Fault> {
@@ -137,5 +139,32 @@ fn said(looks: &[Look], output: Output) -> Result<(), Fault> {
         bad => {
             Err(Fault::configuration(format!("{bad} of {} looks are bad; each line says what to mend", looks.len())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_holds_less_than_the_memory_setting_is_too_small() {
+        let place = tempfile::tempdir().unwrap();
+        // The folder itself is not there yet: the disk is that of the nearest one that is.
+        let folder = place.path().join("state/app");
+        let (free, all) = process::disk(place.path()).unwrap();
+        let small = disk(&folder, all).unwrap_err();
+        assert!(small.contains("make room") && small.contains(&place.path().display().to_string()), "{small}");
+        // A twentieth must be free in any case.
+        assert_eq!(disk(&folder, 1).is_ok(), free >= all / 20);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_bad_in_both_directions() {
+        for (skew, good) in
+            [(None, true), (Some(1.9), true), (Some(-1.9), true), (Some(2.1), false), (Some(-2.1), false)]
+        {
+            assert_eq!(clock(skew, 2.0).is_ok(), good, "{skew:?}");
+        }
+        assert!(clock(Some(-7.04), 2.0).unwrap_err().contains("-7.0 s from ours; mend time synchronisation"));
     }
 }

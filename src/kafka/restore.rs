@@ -5,6 +5,7 @@
 
 use super::errors::Fault;
 use super::readers::Readers;
+use crate::stop_points::{self, Point};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
@@ -28,7 +29,7 @@ pub(super) struct Span<'a> {
 }
 
 /// Between two reports of progress, records.
-const REPORT: u64 = 1024;
+const REPORT: u64 = 128;
 
 /// Whether it was cancelled, and who hears how far it is: from, at, end.
 pub(super) type Watch<'a> = (&'a dyn Fn() -> bool, &'a dyn Fn((i64, i64, i64)));
@@ -80,8 +81,9 @@ fn read(
         match reader.poll(POLL) {
             Some(Ok(record)) if (record.topic(), record.partition()) == (span.topic, span.partition) => {
                 roller.take(&record)?;
-                if roller.records % REPORT == 1 {
+                if roller.records.is_multiple_of(REPORT) {
                     told((span.from, record.offset(), span.end));
+                    stop_points::reached(Point::Restore);
                 }
             }
             None | Some(Ok(_)) => {}
