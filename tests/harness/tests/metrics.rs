@@ -6,10 +6,14 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidemill_harness::observed::{GROUP, INPUT, OUTPUTS, Observed, Scrape, expect, get, promtool_finds_nothing, root};
+use tidemill_harness::process::Process;
 
 const LONG: Duration = Duration::from_secs(60);
 /// The seeds' own names, of both programs.
@@ -79,6 +83,7 @@ fn what_a_process_shows_is_documented_and_true() {
     counts_are_true(&world, &scrape);
     lags_are_true(&world);
     a_sinks_lag_is_true(&world);
+    a_restore_is_shown(&world, &mut job);
     job.terminate();
     assert_eq!(job.wait(LONG).unwrap().code(), Some(0));
 }
@@ -153,6 +158,8 @@ fn a_sinks_lag_is_true(world: &Observed) {
     let written = world.database("SELECT sum(next_offset) FROM tidemill_sink_offsets").unwrap();
     let written: i64 = written[0].parse().unwrap();
     world.postgres.kill();
+    let bad = doctor(world);
+    assert!(bad.len() == 2 && bad.iter().all(|line| line.starts_with("BAD  database  ")), "{bad:?}");
     plant(world, 300);
     let within = Duration::from_secs(30);
     expect(within, "the sinks' lag", || {
@@ -169,4 +176,56 @@ fn a_sinks_lag_is_true(world: &Observed) {
     });
     world.postgres.restart();
     expect(LONG, "no lag of sinks", || settled(world));
+}
+
+/// What a doctor finds bad; how full the disk of this machine is does not matter here.
+fn doctor(world: &Observed) -> Vec<String> {
+    let said = world.command(&["doctor"]).output().unwrap();
+    let lines = String::from_utf8(said.stdout).unwrap();
+    let bad: Vec<String> = lines.lines().filter(|line| line.starts_with("BAD")).map(str::to_owned).collect();
+    assert_eq!(said.status.code(), Some(if bad.is_empty() { 0 } else { 78 }), "{lines}");
+    bad.into_iter().filter(|line| !line.contains("  disk  ")).collect()
+}
+
+/// Its state is lost, and a restore is held in the middle of a changelog: how far it is stands everywhere.
+fn a_restore_is_shown(world: &Observed, job: &mut Process) {
+    assert_eq!(doctor(world), [""; 0]);
+    job.kill();
+    std::fs::remove_dir_all(world.scratch.path().join("state")).unwrap();
+    let held = world.hold.join("restore");
+    std::fs::write(&held, "").unwrap();
+    *job = world.job("tidemill-controls").unwrap();
+    let between = |share: f64| share > 0.0 && share < 1.0;
+    let told = expect(LONG, "a restore in the middle", || {
+        let told: Value = serde_json::from_str(&get(world.ports[0], "/status")?.1).map_err(|e| e.to_string())?;
+        let tasks = told["tasks"].as_array().ok_or("no tasks")?;
+        let restores =
+            |task: &&Value| task["phase"] == "restoring" && between(task["restored"].as_f64().unwrap_or(0.0));
+        let task = tasks.iter().find(restores).cloned().ok_or_else(|| told.to_string());
+        task.map(|task| (task["task"].as_str().unwrap_or_default().to_owned(), task["restored"].to_string()))
+    });
+    expect(LONG, "its metric", || {
+        let shares = world.scrape()?.all("tidemill_restore_progress_ratio", &[&format!("task=\"{}\"", told.0)]);
+        if shares.iter().any(|share| between(*share)) { Ok(()) } else { Err(format!("{shares:?}")) }
+    });
+    let bad = doctor(world);
+    assert!(bad.len() == 1 && bad[0].starts_with("BAD  process   not ready: ") && bad[0].contains(&told.0), "{bad:?}");
+    let mut view = View(world.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(view.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let row = lines.find(|line| line.starts_with(&told.0)).unwrap();
+    assert!(row.contains("restoring") && row.contains(&told.1), "{row}, but {told:?}");
+    std::fs::remove_file(&held).unwrap();
+    assert!(lines.any(|line| line.ends_with(": ready")), "the view goes on, and says when it is over");
+    drop(view);
+    expect(LONG, "no lag after it", || settled(world));
+}
+
+/// A command that does not end by itself.
+struct View(Child);
+
+impl Drop for View {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }

@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tidemill_harness::collector::{Collector, Seen};
-use tidemill_harness::process::Process;
+use tidemill_harness::observed::{Scrape, expect, free_port};
+use tidemill_harness::process::{Process, program};
 use tidemill_harness::traced::{Event, LONG, SECRET, World, header};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
@@ -187,45 +188,74 @@ fn said(process: &Process, message: &str) -> usize {
     process.journal(|j| j.lines.iter().filter(|l| l.message == message).count())
 }
 
-/// Work goes on, and is told of once.
+/// Work goes on, at 100 %, and is told of once.
 fn check_collectors_that_fail(world: &World, collector: &Collector) {
-    let small = [("OTEL_BSP_MAX_QUEUE_SIZE", "8"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")];
-    let counted = |wanted: &str| world.db.until("SELECT (count(*) >= 150)::text FROM raw_events", wanted, LONG);
+    let port = free_port().to_string();
+    let small = [("OTEL_BSP_MAX_QUEUE_SIZE", "8"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"), ("METRICS_PORT", &port)];
+    let stored = |hour: u32, count: u32| {
+        let sql = format!("SELECT count(*) FROM raw_events WHERE timestamp >= '2026-01-01 {hour}:00'");
+        world.db.until(&sql, &count.to_string(), LONG);
+    };
     // given: nobody listens there
     let away = [&small[..], &[GRPC, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")]].concat();
-    let process = world.mill("two", &away);
-    simulate(world, "8", "2026-01-01T14:00:00Z", "120");
-    counted("true");
+    let process = world.mill("one", &away);
+    send(world, ("8", "2026-01-01T14:00:00Z", "120"), true);
+    stored(14, 120);
     process.wait_message("spans are not exported", LONG).unwrap();
     process.wait_message("spans are dropped: more than the queue holds", LONG).unwrap();
+    check_spans_are_counted(port.parse().unwrap());
     assert_eq!((said(&process, "spans are not exported"), said(&process, "spans are exported again")), (1, 0));
     stop(process);
     // given: somebody listens and never answers
     collector.hang(true);
-    let patience = ("OTEL_EXPORTER_OTLP_TIMEOUT", "300");
-    let process = world.mill("two", &[GRPC, patience]);
-    simulate_untraced(world, "9", "2026-01-01T15:00:00Z", "120");
-    world.db.until("SELECT (count(*) >= 250)::text FROM raw_events", "true", LONG);
+    let process = world.mill("one", &[GRPC, ("OTEL_EXPORTER_OTLP_TIMEOUT", "300")]);
+    send(world, ("9", "2026-01-01T15:00:00Z", "120"), false);
+    stored(15, 120);
     process.wait_message("spans are not exported", LONG).unwrap();
     // when: it answers again
     collector.hang(false);
-    simulate(world, "10", "2026-01-01T16:00:00Z", "20");
+    send(world, ("10", "2026-01-01T16:00:00Z", "20"), true);
     process.wait_message("spans are exported again", LONG).unwrap();
     assert_eq!(said(&process, "spans are not exported"), 1);
     collector.hang(true);
-    simulate_untraced(world, "11", "2026-01-01T16:30:00Z", "20");
+    send(world, ("11", "2026-01-01T16:30:00Z", "20"), false);
+    stored(16, 40);
     stop(process);
     collector.hang(false);
 }
 
-/// By a producer that makes no spans.
-fn simulate_untraced(world: &World, seed: &str, start: &str, records: &str) {
+/// What was made and did not leave: no more waits than was allowed, and the rest stands in the metrics.
+fn check_spans_are_counted(port: u16) {
+    expect(LONG, "lost spans", || {
+        let scrape = Scrape::of(port)?;
+        let fate = |fate: &str| scrape.sum("tidemill_trace_spans_total", &[&format!("fate=\"{fate}\"")]);
+        let (dropped, failed, waiting) =
+            (fate("dropped")?, fate("failed")?, scrape.sum("tidemill_trace_spans_waiting", &[])?);
+        assert!(waiting <= 8.0 && fate("exported")? == 0.0, "{waiting} wait");
+        if dropped > 100.0 && failed > 0.0 { Ok(()) } else { Err(format!("{dropped} dropped, {failed} failed")) }
+    });
+}
+
+/// Good events: seed, start, records; by a producer that makes spans, or none.
+fn send(world: &World, (seed, start, records): (&str, &str, &str), traced: bool) {
     let args = ["simulate", "user-events", "--rate", "max", "--span", "1m", "--seed", seed];
-    world.cli(&[&args[..], &["--start", start, "--records", records]].concat(), &[("OTEL_SDK_DISABLED", "true")]);
+    let disabled = if traced { "false" } else { "true" };
+    world.cli(&[&args[..], &["--start", start, "--records", records]].concat(), &[("OTEL_SDK_DISABLED", disabled)]);
+}
+
+/// An endpoint that is none: one line says so, and the work is done.
+fn check_an_endpoint_that_is_none() {
+    let mut command = std::process::Command::new(program("TIDEMILL_BIN", "tidemill"));
+    command.args(["simulate", "user-events", "--print", "--records", "5"]);
+    let done = command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317").output().unwrap();
+    let log = String::from_utf8(done.stderr).unwrap();
+    assert_eq!((done.status.code(), log.matches("http://HOST:PORT").count()), (Some(0), 1), "{log}");
+    assert_eq!(String::from_utf8(done.stdout).unwrap().matches("event_id").count(), 5);
 }
 
 #[test]
 fn one_trace_leads_from_the_producer_to_the_row() {
+    check_an_endpoint_that_is_none();
     let collector = Collector::start();
     let endpoint = collector.endpoint();
     let world = World::start(

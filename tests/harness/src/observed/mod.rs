@@ -18,6 +18,7 @@ use crate::psql::Psql;
 use crate::verdict::Broker;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub const INPUT: &str = "user-events";
@@ -89,7 +90,7 @@ impl Observed {
             ("DB_HOST", "127.0.0.1".to_owned()),
             ("DB_PORT", self.postgres.port.to_string()),
             ("FLUSH_INTERVAL_SECONDS", "1".to_owned()),
-            ("METRICS_PORT_CONSUMER", self.ports[0].to_string()),
+            ("METRICS_PORT", self.ports[0].to_string()),
             ("METRICS_PORT_PRODUCER", self.ports[1].to_string()),
             ("TIDEMILL_HOLD", self.hold.display().to_string()),
         ];
@@ -103,6 +104,13 @@ impl Observed {
         let variable = if name == "tidemill" { "TIDEMILL_BIN" } else { "TIDEMILL_CONTROLS_BIN" };
         let log = self.scratch.path().join("job.log");
         Process::start(&Start { program: program(variable, name), args, env: self.env(), log })
+    }
+
+    /// `tidemill ARGS TOPOLOGY`, for whoever looks from outside.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program("TIDEMILL_BIN", "tidemill"));
+        command.args(args).arg(self.topology()).envs(self.env());
+        command
     }
 
     /// Live events, with faults, until it is stopped.

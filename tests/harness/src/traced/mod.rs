@@ -3,6 +3,7 @@
 //! Invariant: whoever reads spans reads them elsewhere; here is only what is sent, and where results lie.
 
 use crate::cluster::Cluster;
+use crate::observed::free_port;
 use crate::postgres::{Db, Postgres};
 use crate::process::{Process, Start, program, run};
 use crate::verdict::{Broker, Row};
@@ -78,11 +79,12 @@ impl World {
         run(&program("TIDEMILL_BIN", "tidemill"), args, &all).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A process of the application.
+    /// A process of the application; it shows its metrics on `METRICS_PORT`, or somewhere.
     pub fn mill(&self, instance: &str, env: &[(&str, &str)]) -> Process {
         let state = self.scratch.path().join(instance).display().to_string();
         let args = ["run", &self.topology, "--instance", instance, "--state", &state].map(str::to_owned).into();
         let mut all = self.env.clone();
+        all.push(("METRICS_PORT".to_owned(), free_port().to_string()));
         all.extend(env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
         all.push(("TIDEMILL_LOG".to_owned(), "info,tidemill=debug".to_owned()));
         let (program, log) = (program("TIDEMILL_BIN", "tidemill"), self.log(instance));
