@@ -19,7 +19,7 @@ OPTIONS = $(strip $(call option,kills,KILLS) $(call option,records,RECORDS) $(ca
   $(call option,seed,SEED) $(call option,n,N) $(call option,control,CONTROL) $(ARGS))
 RUN_DIR ?= $(CACHE)/run
 
-.PHONY: help clippy deny computing peers peers-built cost micro metrics alerts panels dashboards setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 trace trace-cost bench bench-commit bench-restart model
+.PHONY: help ids clippy deny computing peers peers-built cost micro metrics alerts panels dashboards setup build test $(TEST_STEPS) release kafka postgres down demo binaries fast torture sink-torture strays controls seed1 trace trace-cost bench bench-commit bench-restart model
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -102,6 +102,9 @@ seed1: setup binaries ## the hourly job under 20 kills, fed by Python clients wi
 
 trace: setup binaries ## rows followed to their producers and sinks through a real Jaeger, over a SIGKILL and a rebalance; needs Go, once
 	@$(ENV) export JAEGER_BIN=$$(tests/stack/jaeger/build); $(call harness,trace)
+
+ids: ## ten million different ids in an hour, and the memory that they take: IDS
+	@$(ENV) TIDEMILL_IDS=$(or $(IDS),10000000) cargo test --workspace --test memory -- --nocapture
 
 cost: ## instructions of an event against what they were, in the build that tests use: UPDATE=1 writes them anew
 	@$(ENV) $(BUILD) --quiet --examples; tests/cost/engine.sh "$$CARGO_TARGET_DIR/debug/examples/engine-cost" tests/cost/engine.txt $(if $(UPDATE),--update)

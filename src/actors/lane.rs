@@ -12,6 +12,7 @@ use super::partition::{PartitionActor, Pulse};
 use crate::clock;
 use crate::exactly_once::Protections;
 use crate::kafka::{ReaderHandle, Snapshots, Start};
+use crate::memory::Way;
 use crate::stop_points::{self, Point};
 use crate::traces::Traces;
 use actix::prelude::*;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use tidemill_observability::metrics::Metrics;
-use tidemill_topology::{Sealed, TaskId};
+use tidemill_topology::{Batch, Sealed, TaskId};
 
 /// How often a lane looks whether a seal is due.
 const TICK: Duration = Duration::from_millis(2);
@@ -80,6 +81,8 @@ pub struct LaneActor {
     draining: bool,
     /// What waits for the next seal is more than two transactions may carry: no more batches until it is sent.
     full: Arc<AtomicBool>,
+    /// Of all lanes: batches that no task has worked yet.
+    way: Way,
     totals: Totals,
     metrics: Metrics,
 }
@@ -102,12 +105,14 @@ pub struct Parts {
     pub ends: Ends,
     pub traces: Option<Arc<Traces>>,
     pub supervisor: Upward,
+    pub way: Way,
     pub metrics: Metrics,
 }
 
 impl LaneActor {
     pub fn new(parts: Parts) -> LaneActor {
-        let Parts { number, settings, snapshots, protections, reader, jobs, ends, traces, supervisor, metrics } = parts;
+        let Parts { number, settings, snapshots, protections, reader, .. } = parts;
+        let Parts { jobs, ends, traces, supervisor, way, metrics, .. } = parts;
         LaneActor {
             number,
             settings,
@@ -124,6 +129,7 @@ impl LaneActor {
             last_seal: Instant::now(),
             draining: false,
             full: Arc::default(),
+            way,
             totals: Totals::default(),
             metrics,
         }
@@ -276,14 +282,16 @@ impl Handler<Adopt> for LaneActor {
         let actor = PartitionActor::new((*task, store), pulse.clone(), self.protections, self.metrics.clone());
         let actor = actor.traced(self.traces.clone()).start();
         let (mailbox, full, metrics) = (actor.clone(), self.full.clone(), self.metrics.clone());
-        let sink = Box::new(move |batch| {
-            if full.load(Ordering::Relaxed) && mailbox.connected() {
+        let way = self.way.clone();
+        let sink = Box::new(move |batch: Batch| {
+            if (full.load(Ordering::Relaxed) || way.is_full()) && mailbox.connected() {
                 metrics.tasks.refused.add(&[], 1);
                 return Err(Some(Box::new(batch)));
             }
-            match mailbox.try_send(Work(batch)) {
+            let weight = way.weigh(batch.bytes());
+            match mailbox.try_send(Work(batch, weight)) {
                 Ok(()) => Ok(()),
-                Err(SendError::Full(Work(batch))) => {
+                Err(SendError::Full(Work(batch, _))) => {
                     metrics.tasks.refused.add(&[], 1);
                     Err(Some(Box::new(batch)))
                 }

@@ -6,6 +6,7 @@
 use super::worked::Worked;
 use crate::exactly_once::Assignment;
 use crate::kafka::Event;
+use crate::memory::Weight;
 use actix::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use std::time::Duration;
 use tidemill_state::StateStore;
 use tidemill_topology::{Batch, Sealed, Task, TaskId};
 
-/// A batch of the task's own partition.
+/// A batch of the task's own partition, and the memory that it counts for until it is worked.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Work(pub Batch);
+pub struct Work(pub Batch, pub Weight);
 
 /// What a task hands over at a seal: its values, the store that follows them, and what it did for them.
 pub type Handed = (Sealed, Arc<dyn StateStore>, Worked);

@@ -103,7 +103,7 @@ impl Actor for PartitionActor {
 impl Handler<Work> for PartitionActor {
     type Result = ();
 
-    fn handle(&mut self, Work(batch): Work, _: &mut Self::Context) {
+    fn handle(&mut self, Work(batch, _weight): Work, _: &mut Self::Context) {
         let Phase::Running { task, .. } = &mut self.phase else { return };
         if batch.assignment != task.assignment() {
             tracing::debug!(task = %task.id(), "a batch of an earlier assignment");

@@ -14,6 +14,7 @@ use super::tally::Tally;
 use crate::exactly_once::{Facts, Protections, Ready, Why};
 use crate::http::Serving;
 use crate::kafka::{Connection, Event, Fault, Log, Place, Purge, ReaderHandle, Recovered, Snapshots};
+use crate::memory::Way;
 use crate::roster::{self, Progress, Roster};
 use crate::sinks::Sinks;
 use crate::traces::Traces;
@@ -28,7 +29,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 use tidemill_observability::metrics::Metrics;
 use tidemill_state::{RocksOptions, StateStore};
-use tidemill_topology::{Stage, Task, TaskId, TaskSetup};
+use tidemill_topology::{IdRooms, Stage, Task, TaskId, TaskSetup};
 
 const MAILBOX: usize = 16_384;
 
@@ -44,6 +45,9 @@ pub struct Plan {
     pub folder: PathBuf,
     pub rocks: RocksOptions,
     pub cache_bytes: usize,
+    pub rooms: IdRooms,
+    /// Batches that no task has worked yet.
+    pub way: Way,
     pub lanes: usize,
     pub settings: LaneSettings,
     pub protections: Protections,
@@ -151,6 +155,7 @@ impl Supervisor {
                     lost: ctx.address().recipient(),
                     drained: ctx.address().recipient(),
                 },
+                way: self.plan.way.clone(),
                 metrics: self.plan.metrics.clone(),
             };
             let lane = LaneActor::start_in_arbiter(&Arbiter::new().handle(), |_| LaneActor::new(parts));
@@ -362,7 +367,7 @@ fn revive(
         cache_bytes: plan.cache_bytes,
     };
     let began = Instant::now();
-    let mut opened = Task::open(stage, setup, store.clone(), ready.checkpoint.as_ref());
+    let mut opened = Task::open_within(stage, setup, &plan.rooms, store.clone(), ready.checkpoint.as_ref());
     if let Some(traces) = &plan.traces {
         opened = opened.and_then(|task| traces.open(task));
     }

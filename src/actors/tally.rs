@@ -81,6 +81,7 @@ impl Tally {
         metrics.tasks.records.add(&[stage, "in"], input);
         metrics.tasks.cache.add(&["hit"], worked.lookups.0);
         metrics.tasks.cache.add(&["miss"], worked.lookups.1);
+        metrics.tasks.forgotten.add(&[], worked.forgotten);
         metrics.seeds.aggregation.observe("", worked.seal.as_secs_f64(), 1);
         self.results_of(metrics, sealed);
         if self.between.contains(&sealed.task.topic) {

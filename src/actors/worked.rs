@@ -21,6 +21,8 @@ pub struct Worked {
     pub counts: (Counts, Counts),
     /// Entries that were asked for: in memory, and not.
     pub lookups: (u64, u64),
+    /// Buckets of ids that dedupes have forgotten for want of room.
+    pub forgotten: u64,
     /// Memory of the task's values, bytes.
     pub memory: usize,
     /// What the seal took.
@@ -32,11 +34,12 @@ pub struct Worked {
 pub struct Counted {
     counts: Counts,
     lookups: (u64, u64),
+    forgotten: u64,
 }
 
 impl Counted {
     pub fn of(task: &Task) -> Counted {
-        Counted { counts: task.counts(), lookups: task.lookups() }
+        Counted { counts: task.counts(), lookups: task.lookups(), forgotten: task.forgotten() }
     }
 }
 
@@ -61,6 +64,7 @@ impl Worked {
         self.dead = task.take_dead();
         self.counts = (was.counts, now.counts);
         self.lookups = (now.lookups.0 - was.lookups.0, now.lookups.1 - was.lookups.1);
+        self.forgotten = now.forgotten - was.forgotten;
         self.memory = task.memory_bytes();
         self.seal = seal;
     }

@@ -47,7 +47,7 @@ pub fn run(args: &Args, output: Output) -> Result<(), Fault> {
         look("database", checked.map(|()| format!("sink '{}': its table is fit", spec.name)).map_err(|f| f.cause));
     }
     let folder = state_folder(&loaded.settings, args.state.as_ref());
-    look("disk", disk(&folder, memory::split(loaded.settings.memory).whole));
+    look("disk", disk(&folder, memory::split(loaded.settings.memory, (false, false)).whole));
     look("files", files(&loaded));
     if loaded.settings.http.is_some() {
         running(&loaded, &mut look);

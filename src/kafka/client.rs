@@ -58,6 +58,8 @@ const CONSUMER_ONLY: &[&str] = &[
     "receive.message.max.bytes",
 ];
 
+/// What a producer may hold where no memory is set.
+const SEND_BYTES: u64 = 1 << 30;
 /// Default of `transaction.timeout.ms`: bounds how long a dead owner holds others up.
 const TRANSACTION_TIMEOUT_MS: u64 = 15_000;
 
@@ -71,6 +73,8 @@ pub struct Connection {
     properties: BTreeMap<String, String>,
     /// Bytes that fetched records may take before they are read.
     fetch_bytes: u64,
+    /// Bytes that a lane's producer may hold.
+    send_bytes: u64,
     /// Who is shown what its clients say of themselves.
     pub(super) seen: Seen,
 }
@@ -93,6 +97,7 @@ impl Connection {
             instance: instance.to_owned(),
             properties: settings.properties.clone(),
             fetch_bytes,
+            send_bytes: SEND_BYTES,
             seen: Seen::default(),
         })
     }
@@ -107,12 +112,18 @@ impl Connection {
         }
         let (app, instance) = (name.to_owned(), std::process::id().to_string());
         let (brokers, group) = (brokers.to_owned(), format!("tidemill-{name}"));
-        Ok(Connection { brokers, group, app, instance, properties, fetch_bytes: 16 << 20, seen: Seen::default() })
+        let (fetch_bytes, send_bytes, seen) = (16 << 20, SEND_BYTES, Seen::default());
+        Ok(Connection { brokers, group, app, instance, properties, fetch_bytes, send_bytes, seen })
     }
 
     /// The same, and what its clients say of themselves is shown.
     pub fn seen(self, seen: Seen) -> Connection {
         Connection { seen, ..self }
+    }
+
+    /// The same, with lanes whose producers hold so many bytes at most: SEND then waits until some have left.
+    pub fn sending(self, send_bytes: u64) -> Connection {
+        Connection { send_bytes, ..self }
     }
 
     /// The same cluster for a sink: a group of its own, so its pace is nobody else's.
@@ -157,9 +168,9 @@ impl Connection {
         default(&mut c, "retry.backoff.ms", "1");
         default(&mut c, "compression.type", "lz4");
         default(&mut c, "transaction.timeout.ms", &TRANSACTION_TIMEOUT_MS.to_string());
-        // Above one transaction, or SEND would meet QueueFull.
+        // SEND waits where they are full, so they are above most transactions.
         default(&mut c, "queue.buffering.max.messages", "2000000");
-        default(&mut c, "queue.buffering.max.kbytes", "1048576");
+        default(&mut c, "queue.buffering.max.kbytes", &(self.send_bytes / 1024).clamp(4096, 2_097_151).to_string());
         default(&mut c, "statistics.interval.ms", EVERY_MS);
         c.set("transactional.id", self.transactional_id(lane));
         c.set("partitioner", "murmur2_random");

@@ -8,7 +8,7 @@ mod behind;
 mod watch;
 
 use crate::kafka::{Fault, KnownEnds};
-use crate::memory;
+use crate::memory::{self, Way};
 use crate::roster::{Listed, Phase, Roster};
 use crate::sinks::Look;
 use behind::Trail;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidemill_observability::metrics::{Limits, Metrics, Now, StoresNow, TaskNow};
 use tidemill_state::RocksOptions;
-use tidemill_topology::{Alerts, TaskId};
+use tidemill_topology::{Alerts, IdRooms, TaskId};
 use watch::Watch;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ pub struct Meter {
     pub ends: KnownEnds,
     pub sinks: Look,
     pub rocks: RocksOptions,
+    pub rooms: IdRooms,
+    pub way: Way,
     pub limits: Alerts,
     /// A lane that is at its transaction for longer counts as stuck.
     pub stuck: Duration,
@@ -66,6 +68,10 @@ pub fn bounds(metrics: &Metrics, memory: &memory::Parts) {
         ("fetch", memory.fetch),
         ("stores", memory.rocks as u64),
         ("cache", memory.cache as u64),
+        ("seen", memory.seen as u64),
+        ("counted", memory.counted as u64),
+        ("mailboxes", memory.mailboxes as u64),
+        ("commits", memory.commits),
         ("sinks", memory.sinks),
     ];
     parts.iter().for_each(|(part, bytes)| metrics.process.limit.set(&[part], *bytes as f64));
@@ -107,6 +113,9 @@ impl Meter {
         let used = &self.metrics.process.used;
         used.set(&["cache"], listed.iter().map(cache).sum::<usize>() as f64);
         used.set(&["stores"], self.rocks.usage() as f64);
+        used.set(&["seen"], self.rooms.seen.used() as f64);
+        used.set(&["counted"], self.rooms.counted.used() as f64);
+        used.set(&["mailboxes"], self.way.used() as f64);
     }
 
     fn task(&self, listed: &Listed, state: &mut State, time: f64) -> TaskNow {

@@ -8,8 +8,9 @@ use crate::{
     codec::{self, CodecError},
     ids::Ids,
     keys,
+    room::{IdRoom, Share},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Version of a segment's value: `[version][bytes of a fingerprint: 16 or 8][fingerprints, big-endian]`.
 const VERSION: u8 = 1;
@@ -23,19 +24,23 @@ pub fn fingerprint(id: &[u8]) -> u128 {
 }
 
 /// How many bits of a fingerprint are kept. A collision takes a new id for one already seen. Among `n` ids of a bucket
-/// the odds of any collision are about n²/2^(bits+1): for 20 million ids 1 in 10^24 (128 bits), 1 in 92 000 (64 bits).
+/// the odds of any collision are about n²/2^(bits+1): for 20 million ids 1 in 10^24 (128 bits), 1 in 6·10^9 (80 bits),
+/// 1 in 92 000 (64 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     /// 128 bits, 16 bytes an id.
     Wide,
+    /// 128 bits in the log, as `Wide`, and the low 80 of them in memory.
+    Close,
     /// The low 64 bits, 8 bytes an id: half the memory and half the log.
     Narrow,
 }
 
 impl Width {
+    /// In the log.
     fn bytes(self) -> usize {
         match self {
-            Width::Wide => 16,
+            Width::Wide | Width::Close => 16,
             Width::Narrow => 8,
         }
     }
@@ -46,7 +51,8 @@ impl Width {
 pub struct IdShape {
     /// Bits kept of each fingerprint.
     pub width: Width,
-    /// Ids held at most, over all buckets; one more drops the oldest bucket.
+    /// Ids held at most, over all buckets; one more drops the oldest bucket, and so does a room that is full, of sets
+    /// with more than their fair share of it. `usize::MAX`: nothing is dropped, and the caller asks whether there is room.
     pub at_most: usize,
 }
 
@@ -54,8 +60,10 @@ pub struct IdShape {
 pub struct IdSet {
     id: StateId,
     shape: IdShape,
-    buckets: BTreeMap<u64, Bucket>,
+    /// Ascending; mostly one or two, and the last one is the one that is asked for.
+    buckets: Vec<(u64, Bucket)>,
     total: usize,
+    share: Share,
     dropped: u64,
     /// Segments of dropped buckets that still need a tombstone.
     dying: VecDeque<(u64, Segment)>,
@@ -67,10 +75,13 @@ struct Bucket {
     /// In the set, in no segment yet.
     fresh: Vec<u128>,
     segments: Vec<Segment>,
+    /// Bytes that the room knows of.
+    counted: usize,
 }
 
 enum Prints {
     Wide(Ids<u128>),
+    Close(Ids<[u8; 10]>),
     Narrow(Ids<u64>),
 }
 
@@ -82,16 +93,31 @@ struct Segment {
 }
 
 impl IdSet {
-    /// An empty set for state `id` (1 or more).
+    /// An empty set for state `id` (1 or more), which may take what memory it likes.
     pub fn new(id: StateId, shape: IdShape) -> IdSet {
-        debug_assert_ne!(id, 0, "0 is reserved");
-        let (buckets, dying) = (BTreeMap::new(), VecDeque::new());
-        IdSet { id, shape, buckets, total: 0, dropped: 0, dying, dead: Dead::default() }
+        IdSet::within(id, shape, &IdRoom::default())
     }
 
-    /// The set as `store` holds it: loads every segment. A bound that has become smaller drops the oldest buckets.
+    /// The set as `store` holds it: loads every segment.
     pub fn open(id: StateId, shape: IdShape, store: &dyn StateStore) -> Result<IdSet, StoreError> {
-        let mut set = IdSet::new(id, shape);
+        IdSet::open_within(id, shape, &IdRoom::default(), store)
+    }
+
+    fn within(id: StateId, shape: IdShape, room: &IdRoom) -> IdSet {
+        debug_assert_ne!(id, 0, "0 is reserved");
+        let (buckets, dying) = (Vec::new(), VecDeque::new());
+        IdSet { id, shape, buckets, total: 0, share: Share::of(room), dropped: 0, dying, dead: Dead::default() }
+    }
+
+    /// The same in a room that it shares with others. A bound that has become smaller drops the oldest buckets, on the
+    /// way: no more is loaded than may stay.
+    pub fn open_within(
+        id: StateId,
+        shape: IdShape,
+        room: &IdRoom,
+        store: &dyn StateStore,
+    ) -> Result<IdSet, StoreError> {
+        let mut set = IdSet::within(id, shape, room);
         let mut failed = None;
         let range = keys::state_range(id);
         store.scan(&range.start, &range.end, &mut |key, value| {
@@ -104,7 +130,6 @@ impl IdSet {
                 }
             }
         })?;
-        set.keep_bound();
         match failed {
             Some(e) => Err(e),
             None => Ok(set),
@@ -134,36 +159,55 @@ impl IdSet {
 
     /// Adds a fingerprint; whether it was new to its bucket. Past the bound the oldest bucket is dropped, even this one.
     pub fn insert(&mut self, bucket: u64, fingerprint: u128) -> bool {
-        let held = match self.buckets.get_mut(&bucket) {
-            Some(held) => held,
-            None => {
+        let at = match self.find(bucket) {
+            Ok(at) => at,
+            Err(at) => {
                 self.dead.revive(bucket);
-                self.buckets.entry(bucket).or_insert_with(|| Bucket::new(self.shape.width))
+                self.buckets.insert(at, (bucket, Bucket::new(self.shape.width)));
+                at
             }
         };
+        let (_, held) = &mut self.buckets[at];
         let new = held.ids.insert(fingerprint);
         if new {
             held.fresh.push(fingerprint);
             self.total += 1;
+            held.count(&mut self.share);
             self.keep_bound();
         }
         new
     }
 
+    /// Whether there is room for one more id: neither the bound nor the memory that it shares is used up.
+    pub fn has_room(&self, at_most: usize) -> bool {
+        self.total < at_most && !self.share.is_full()
+    }
+
     /// Whether `bucket` holds the fingerprint.
     pub fn contains(&self, bucket: u64, fingerprint: u128) -> bool {
-        self.buckets.get(&bucket).is_some_and(|b| b.ids.contains(fingerprint))
+        self.bucket(bucket).is_some_and(|held| held.ids.contains(fingerprint))
     }
 
     /// Whether a bucket from `oldest` on holds the fingerprint; newest looked at first.
     pub fn contains_since(&self, oldest: u64, fingerprint: u128) -> bool {
-        self.buckets.range(oldest..).rev().any(|(_, b)| b.ids.contains(fingerprint))
+        for (bucket, held) in self.buckets.iter().rev() {
+            if *bucket < oldest {
+                return false;
+            }
+            if held.ids.contains(fingerprint) {
+                return true;
+            }
+        }
+        false
     }
 
-    /// Every id of `bucket`, in no order; of narrow ones the low 64 bits.
+    /// Every id of `bucket`, in no order; of those that memory has in part, the low bits.
     pub fn each(&self, bucket: u64, mut each: impl FnMut(u128)) {
-        match self.buckets.get(&bucket).map(|held| &held.ids) {
+        match self.bucket(bucket).map(|held| &held.ids) {
             Some(Prints::Wide(ids)) => ids.each(&mut each),
+            Some(Prints::Close(ids)) => ids.each(|id| {
+                each(id.iter().rev().fold(0, |all, byte| all << 8 | u128::from(*byte)));
+            }),
             Some(Prints::Narrow(ids)) => ids.each(|id| each(u128::from(id))),
             None => {}
         }
@@ -171,7 +215,7 @@ impl IdSet {
 
     /// How many ids `bucket` holds.
     pub fn len(&self, bucket: u64) -> usize {
-        self.buckets.get(&bucket).map_or(0, |b| b.ids.len())
+        self.bucket(bucket).map_or(0, |held| held.ids.len())
     }
 
     /// Whether the set holds nothing at all.
@@ -184,20 +228,24 @@ impl IdSet {
         self.total
     }
 
-    /// An estimate of the memory held, in bytes.
+    /// The memory held, in bytes: ids, and what is on its way to the log.
     pub fn bytes(&self) -> usize {
-        let of = |b: &Bucket| b.ids.bytes() + b.fresh.capacity() * 16;
-        self.buckets.values().map(of).sum()
+        self.share.bytes()
+    }
+
+    /// Bytes that the next seal writes.
+    pub fn pending_bytes(&self) -> usize {
+        self.buckets.iter().map(|(_, held)| held.fresh.len()).sum::<usize>() * self.shape.width.bytes()
     }
 
     /// Whether the next seal has ids to write.
     pub fn is_dirty(&self) -> bool {
-        self.buckets.values().any(|b| !b.fresh.is_empty())
+        self.buckets.iter().any(|(_, held)| !held.fresh.is_empty())
     }
 
     /// The oldest bucket held.
     pub fn oldest(&self) -> Option<u64> {
-        self.buckets.first_key_value().map(|(&bucket, _)| bucket)
+        self.buckets.first().map(|(bucket, _)| *bucket)
     }
 
     /// Buckets dropped for the bound since the set was made: each is a span in which a duplicate may pass.
@@ -208,7 +256,8 @@ impl IdSet {
     /// Appends a segment for every bucket with new ids (several if they are many). `sequence` names them and is never
     /// used twice for a set, restarts included.
     pub fn seal(&mut self, sequence: u64, out: &mut Changes) {
-        for (&bucket, held) in &mut self.buckets {
+        for (bucket, held) in &mut self.buckets {
+            let bucket = *bucket;
             for (part, ids) in held.fresh.chunks(SEGMENT).enumerate() {
                 let part = u16::try_from(part).expect("2^31 ids do not come between two seals");
                 let segment = Segment { sequence, part };
@@ -219,6 +268,7 @@ impl IdSet {
             held.fresh.clear();
             // A burst must not keep its memory for the life of the bucket.
             held.fresh.shrink_to(SEGMENT);
+            held.count(&mut self.share);
         }
         self.dead.seal(sequence);
     }
@@ -236,7 +286,7 @@ impl IdSet {
             out.push_with(|arena| segment.key(self.id, of, arena), None::<fn(&mut Vec<u8>)>);
             written += 1;
             let last = self.dying.front().is_none_or(|(next, _)| *next != of);
-            if last && !self.buckets.contains_key(&of) {
+            if last && self.find(of).is_err() {
                 self.dead.add(of);
             }
         }
@@ -253,30 +303,56 @@ impl IdSet {
         self.dead.reclaim(self.id, store)
     }
 
+    fn find(&self, bucket: u64) -> Result<usize, usize> {
+        match self.buckets.last() {
+            Some((last, _)) if *last == bucket => Ok(self.buckets.len() - 1),
+            _ => self.buckets.binary_search_by_key(&bucket, |(of, _)| *of),
+        }
+    }
+
+    fn bucket(&self, bucket: u64) -> Option<&Bucket> {
+        self.find(bucket).ok().map(|at| &self.buckets[at].1)
+    }
+
     fn keep_bound(&mut self) {
-        while self.total > self.shape.at_most {
-            self.drop_oldest();
+        if self.shape.at_most == usize::MAX {
+            return;
+        }
+        while self.total > self.shape.at_most || self.share.is_too_large() {
+            if !self.drop_oldest() {
+                break;
+            }
             self.dropped += 1;
         }
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some((bucket, held)) = self.buckets.pop_first() {
-            self.total -= held.ids.len();
-            self.dying.extend(held.segments.into_iter().map(|s| (bucket, s)));
+    fn drop_oldest(&mut self) -> bool {
+        if self.buckets.is_empty() {
+            return false;
         }
+        let (bucket, held) = self.buckets.remove(0);
+        self.total -= held.ids.len();
+        self.share.moved(held.counted, 0);
+        self.dying.extend(held.segments.into_iter().map(|s| (bucket, s)));
+        true
     }
 
     fn load(&mut self, bucket: u64, rest: &[u8], value: &[u8]) -> Result<(), CodecError> {
         let segment = Segment::from_key(rest)?;
         let width = self.shape.width;
-        let held = self.buckets.entry(bucket).or_insert_with(|| Bucket::new(width));
+        let at = self.find(bucket).unwrap_or_else(|at| {
+            self.buckets.insert(at, (bucket, Bucket::new(width)));
+            at
+        });
+        let (_, held) = &mut self.buckets[at];
         held.segments.push(segment);
         let before = held.ids.len();
         codec::decode_versioned(VERSION, value, |version, body| {
             unpack(width, version, body, |print| _ = held.ids.insert(print))
         })?;
         self.total += held.ids.len() - before;
+        held.count(&mut self.share);
+        self.keep_bound();
         Ok(())
     }
 }
@@ -285,9 +361,19 @@ impl Bucket {
     fn new(width: Width) -> Bucket {
         let ids = match width {
             Width::Wide => Prints::Wide(Ids::new()),
+            Width::Close => Prints::Close(Ids::new()),
             Width::Narrow => Prints::Narrow(Ids::new()),
         };
-        Bucket { ids, fresh: Vec::new(), segments: Vec::new() }
+        Bucket { ids, fresh: Vec::new(), segments: Vec::new(), counted: 0 }
+    }
+
+    /// Tells the room what has changed.
+    fn count(&mut self, share: &mut Share) {
+        let bytes = self.ids.bytes() + self.fresh.capacity() * size_of::<u128>();
+        if bytes != self.counted {
+            share.moved(self.counted, bytes);
+            self.counted = bytes;
+        }
     }
 }
 
@@ -295,6 +381,7 @@ impl Prints {
     fn insert(&mut self, fingerprint: u128) -> bool {
         match self {
             Prints::Wide(ids) => ids.insert(fingerprint),
+            Prints::Close(ids) => ids.insert(close(fingerprint)),
             Prints::Narrow(ids) => ids.insert(low(fingerprint)),
         }
     }
@@ -302,6 +389,7 @@ impl Prints {
     fn contains(&self, fingerprint: u128) -> bool {
         match self {
             Prints::Wide(ids) => ids.contains(fingerprint),
+            Prints::Close(ids) => ids.contains(close(fingerprint)),
             Prints::Narrow(ids) => ids.contains(low(fingerprint)),
         }
     }
@@ -309,6 +397,7 @@ impl Prints {
     fn len(&self) -> usize {
         match self {
             Prints::Wide(ids) => ids.len(),
+            Prints::Close(ids) => ids.len(),
             Prints::Narrow(ids) => ids.len(),
         }
     }
@@ -316,6 +405,7 @@ impl Prints {
     fn bytes(&self) -> usize {
         match self {
             Prints::Wide(ids) => ids.bytes(),
+            Prints::Close(ids) => ids.bytes(),
             Prints::Narrow(ids) => ids.bytes(),
         }
     }
@@ -347,13 +437,18 @@ fn low(fingerprint: u128) -> u64 {
     fingerprint as u64
 }
 
+fn close(fingerprint: u128) -> [u8; 10] {
+    let bytes = fingerprint.to_le_bytes();
+    *bytes.first_chunk().expect("sixteen are more than ten")
+}
+
 fn pack(width: Width, ids: &[u128], out: &mut Vec<u8>) {
     out.reserve(2 + ids.len() * width.bytes());
     out.push(VERSION);
     out.push(width.bytes() as u8);
     for &id in ids {
         match width {
-            Width::Wide => out.extend_from_slice(&id.to_be_bytes()),
+            Width::Wide | Width::Close => out.extend_from_slice(&id.to_be_bytes()),
             Width::Narrow => out.extend_from_slice(&low(id).to_be_bytes()),
         }
     }

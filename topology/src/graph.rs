@@ -134,6 +134,12 @@ impl Topology {
     pub fn stage_of(&self, topic: &str) -> Option<&Arc<Stage>> {
         self.stages.iter().find(|s| &*s.topic == topic)
     }
+
+    /// Whether a `dedupe` remembers ids, and whether a distinct count does.
+    pub fn remembers_ids(&self) -> (bool, bool) {
+        let counted = |s: &Arc<Stage>| s.groups.iter().any(|group| group.distinct().next().is_some());
+        (self.stages.iter().any(|s| !s.dedupes.is_empty()), self.stages.iter().any(counted))
+    }
 }
 
 impl Stage {

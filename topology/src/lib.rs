@@ -37,7 +37,7 @@ pub use graph::{DeadLetters, OutputTopic, Stage, Start, Topology};
 pub use query::{Ask, Part, Question, Refusal, Unanswered};
 pub use record::{Batch, Headers, Record};
 pub use sealed::{OutRecord, Outputs, Sealed, TaskId};
-pub use task::{Task, TaskError, TaskSetup};
+pub use task::{IdRooms, Task, TaskError, TaskSetup};
 pub use tester::Tester;
 pub use yaml::builder;
 pub use yaml::{Alerts, ConfigError, Http, Loaded, Peer, Settings, load, parse};

@@ -52,7 +52,7 @@ impl Process {
             files: m.level("process_open_fds", NONE, "Files and sockets that the process has open."),
             files_limit: m.level("process_max_fds", NONE, "How many it may have open."),
             started: m.level("process_start_time_seconds", NONE, "When the process started, seconds since 1970."),
-            used: m.level("tidemill_memory_bytes", &["part"], "Memory that is in use: cache (values of tasks), stores (block cache and memtables). Of fetched records: tidemill_kafka_queued_bytes."),
+            used: m.level("tidemill_memory_bytes", &["part"], "Memory that is in use: cache (values of tasks), seen and counted (ids of dedupe and of distinct counts), mailboxes (batches that wait), stores (block cache and memtables). Of fetched records: tidemill_kafka_queued_bytes."),
             limit: m.level("tidemill_memory_limit_bytes", &["part"], "The setting 'memory' (part=\"whole\"), and its parts."),
             exits: m.count("tidemill_exits_total", &["cause"], "How processes of this state directory ended: done, fenced, stuck (a transaction without an answer), configuration, failed, killed (without a word). Kept in the directory."),
         };

@@ -1,6 +1,6 @@
 //! `dedupe`: a record whose id was seen within the last so much stream time goes no further.
 //!
-//! Called by [`Operator`](super::Operator). Ids are fingerprints of 128 bits in buckets of the stream time at which they
+//! Called by [`Operator`](super::Operator). Ids are fingerprints of 128 bits, 80 of them in memory, in buckets of the stream time at which they
 //! came, so that a record that is late itself is known as well as any other; the newest two buckets are asked. Knows
 //! nothing of wall time. Invariant: a duplicate is found for at least `within` behind the first, and for at most twice
 //! that; an id is remembered only once its record was accepted.
@@ -41,7 +41,7 @@ impl Dedupe {
     }
 
     pub fn ids(&self) -> IdShape {
-        IdShape { width: Width::Wide, at_most: self.at_most }
+        IdShape { width: Width::Close, at_most: self.at_most }
     }
 
     /// The bucket of a stream time; in order, also before 1970.

@@ -21,7 +21,16 @@ use crate::sealed::{Outputs, TaskId};
 use crate::trace::Traces;
 use crate::windows::{Fold, GroupState, Partials};
 use std::sync::Arc;
-use tidemill_state::{IdSet, StateStore};
+use tidemill_state::{IdRoom, IdSet, StateStore};
+
+/// Memory that the ids of all tasks of a process share; without end, if nobody says otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct IdRooms {
+    /// Of `dedupe`: when it is full, the largest sets forget their oldest bucket.
+    pub seen: IdRoom,
+    /// Of `count_distinct`: when it is full, groups go on with a sketch, and say so.
+    pub counted: IdRoom,
+}
 
 /// What a task is told when it is opened.
 #[derive(Debug, Clone)]
@@ -107,6 +116,12 @@ impl Task {
     pub fn lookups(&self) -> (u64, u64) {
         let each = self.groups.iter().map(GroupState::lookups);
         each.fold((0, 0), |(hits, misses), (h, m)| (hits + h, misses + m))
+    }
+
+    /// Buckets of ids that its dedupes have forgotten before their time since they were opened, for want of room:
+    /// duplicates of what was in them pass.
+    pub fn forgotten(&self) -> u64 {
+        self.sets.iter().map(IdSet::dropped).sum()
     }
 
     /// Whether it takes partials, and so seals as soon as some came.

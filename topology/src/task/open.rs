@@ -3,7 +3,7 @@
 //! The one way in, for a first start as for a take-over. Invariant: an id is given to a name once and never again, so
 //! old entries are never read as another state's.
 
-use super::{Task, TaskError, TaskSetup};
+use super::{IdRooms, Task, TaskError, TaskSetup};
 use crate::checkpoint::{Checkpoint, Counts, StateEntry};
 use crate::formats::scan::Scratch;
 use crate::graph::Stage;
@@ -24,6 +24,20 @@ impl Task {
         store: Arc<dyn StateStore>,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Task, TaskError> {
+        Task::open_within(stage, setup, &IdRooms::default(), store, checkpoint)
+    }
+
+    /// The same, where the ids of all tasks share their memory.
+    ///
+    /// # Errors
+    /// As [`Task::open`].
+    pub fn open_within(
+        stage: Arc<Stage>,
+        setup: TaskSetup,
+        rooms: &IdRooms,
+        store: Arc<dyn StateStore>,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Task, TaskError> {
         let id = stage.task(setup.partition);
         if let Some(at) = checkpoint.and_then(|c| c.position(&id.topic, id.partition)).filter(|p| *p != setup.position)
         {
@@ -36,11 +50,11 @@ impl Task {
         let mut groups = Vec::with_capacity(stage.groups.len());
         for group in &stage.groups {
             let own = ids.split_off(..group.states().len()).expect("ids are those of the stage's states");
-            groups.push(GroupState::open(own, group, &*store).map_err(failed)?);
+            groups.push(GroupState::open(own, group, &rooms.counted, &*store).map_err(failed)?);
         }
         let mut sets = Vec::with_capacity(stage.dedupes.len());
         for (dedupe, set) in stage.dedupes.iter().zip(ids) {
-            sets.push(IdSet::open(*set, dedupe.ids(), &*store).map_err(failed)?);
+            sets.push(IdSet::open_within(*set, dedupe.ids(), &rooms.seen, &*store).map_err(failed)?);
         }
         let mut upstream = checkpoint.map_or(Vec::new(), |c| c.upstream.clone());
         if stage.takes_partials() {

@@ -33,19 +33,20 @@ impl Task {
         groups.any(|(group, state)| state.close_due(group, self.stream_time) || state.update_due(group, now))
     }
 
-    /// About how many bytes of state are in memory, of all groups.
+    /// About how many bytes of state are in memory, of all groups; without ids, of which [`IdRooms`](super::IdRooms) tell.
     pub fn memory_bytes(&self) -> usize {
-        let groups: usize = self.groups.iter().map(|g| g.bytes()).sum();
+        let groups: usize = self.groups.iter().map(|g| g.cached()).sum();
         let travelling: usize = self.partials.iter().map(|p| p.bytes()).sum();
         let samples = self.traces.as_ref().map_or(0, |traces| traces.bytes());
-        groups + travelling + samples + self.sets.iter().map(|s| s.bytes()).sum::<usize>()
+        groups + travelling + samples
     }
 
     /// About how many bytes a seal would carry now: outputs and changed entries. What it will say beside them has its
     /// bound in the slice.
     pub fn pending_bytes(&self) -> usize {
         let travelling = self.partials.iter().map(|p| p.bytes()).sum::<usize>();
-        self.outputs.bytes() + travelling + self.groups.iter().map(|g| g.pending_bytes()).sum::<usize>()
+        let ids = self.sets.iter().map(|s| s.pending_bytes()).sum::<usize>();
+        self.outputs.bytes() + travelling + ids + self.groups.iter().map(|g| g.pending_bytes()).sum::<usize>()
     }
 
     /// Hands over everything since the last seal; `None` if nothing moved.
@@ -131,11 +132,11 @@ impl Task {
 
     fn evict(&mut self) {
         let mut groups: Vec<_> = self.groups.iter_mut().collect();
-        groups.sort_by_key(|group| group.bytes());
+        groups.sort_by_key(|group| group.cached());
         let (mut left, count) = (self.setup.cache_bytes, groups.len());
         for (place, group) in groups.into_iter().enumerate() {
             group.evict(left / (count - place));
-            left = left.saturating_sub(group.bytes());
+            left = left.saturating_sub(group.cached());
         }
     }
 

@@ -18,7 +18,7 @@ use crate::formats::{Document, Format};
 use crate::sealed::Outputs;
 use crate::trace::Emission;
 use std::collections::{BTreeSet, HashMap};
-use tidemill_state::{Changes, Page, StateId, StateStore, StoreError, Table};
+use tidemill_state::{Changes, IdRoom, Page, StateId, StateStore, StoreError, Table};
 
 /// A seal speaks of so many entries at most, removes so many, and looks at so many for what they owe: no transaction
 /// is without bound, and no seal takes long.
@@ -72,11 +72,16 @@ impl From<StoreError> for Mute {
 impl GroupState {
     /// Finds which windows the store holds, a seek each. What they owe is looked for later, a slice a seal.
     /// `ids` are those of [`Group::states`].
-    pub fn open(ids: &[StateId], group: &Group, store: &dyn StateStore) -> Result<GroupState, StoreError> {
+    pub fn open(
+        ids: &[StateId],
+        group: &Group,
+        room: &IdRoom,
+        store: &dyn StateStore,
+    ) -> Result<GroupState, StoreError> {
         let id = ids[0];
         let mut distinct = Vec::new();
         for ((slot, _), of) in group.distinct().zip(ids[1..].chunks_exact(2)) {
-            distinct.push((slot, Distinct::open((of[0], of[1]), group.hops(), group.at_most, store)?));
+            distinct.push((slot, Distinct::open((of[0], of[1]), group.hops(), (group.at_most, room), store)?));
         }
         let hops = group.window.filter(|w| !w.tumbles());
         let mut hopping = hops.map(|w| Hopping::new(w, Table::new(ids[ids.len() - 1], hopping::VERSION)));
@@ -146,8 +151,8 @@ impl GroupState {
     ) -> Result<(), StoreError> {
         for id in ids {
             let Some((_, distinct)) = self.distinct.iter_mut().find(|(slot, _)| *slot == id.slot) else { continue };
-            if let (Found::Beyond(estimate), Value::Distinct { beyond, .. }) =
-                (distinct.add(store, place, id.print)?, &mut values[id.slot])
+            if let Value::Distinct { beyond, .. } = &mut values[id.slot]
+                && let Found::Beyond(estimate) = distinct.add(store, place, id.print, *beyond)?
             {
                 *beyond = Some(estimate);
             }
@@ -166,11 +171,9 @@ impl GroupState {
             *value = aggregate.function.merge(*value, *more);
         }
         for ((slot, distinct), packed) in self.distinct.iter_mut().zip(&partial.ids) {
-            for print in bundle::unpack(packed) {
-                if let Value::Distinct { ids, beyond } = values[*slot] {
-                    let (ids, beyond) = distinct.add(store, place, print)?.count(ids, beyond);
-                    values[*slot] = Value::Distinct { ids, beyond };
-                }
+            if let Value::Distinct { ids, beyond } = values[*slot] {
+                let (ids, beyond) = distinct.add_all(store, place, bundle::unpack(packed), (ids, beyond))?;
+                values[*slot] = Value::Distinct { ids, beyond };
             }
         }
         self.put(store, (place.start, place.key), &values, group.owes())
@@ -320,17 +323,17 @@ impl GroupState {
         self.distinct.iter_mut().for_each(|(_, distinct)| distinct.evict());
     }
 
-    /// About how many bytes are held.
-    pub fn bytes(&self) -> usize {
-        let ids = self.distinct.iter().map(|(_, d)| d.bytes()).sum::<usize>();
-        self.table.bytes() + self.owed.bytes() + ids + self.hopping.as_ref().map_or(0, Hopping::bytes)
+    /// About how many bytes are held, of what [`GroupState::evict`] is about: ids have a share of their own.
+    pub fn cached(&self) -> usize {
+        self.table.bytes() + self.owed.bytes() + self.hopping.as_ref().map_or(0, Hopping::bytes)
     }
 
     /// About how many bytes the next seal takes.
     pub fn pending_bytes(&self) -> usize {
+        let ids = self.distinct.iter().map(|(_, distinct)| distinct.pending_bytes()).sum::<usize>();
         match self.table.len() {
-            0 => 0,
-            entries => self.table.dirty() * (self.table.bytes() / entries),
+            0 => ids,
+            entries => ids + self.table.dirty() * (self.table.bytes() / entries),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `count_distinct(x)`: how many different values x was; null and missing are skipped.
 //!
 //! The ids of all groups and windows of a task are fingerprints of 64 bits in one set, so a group costs nothing by
-//! itself. Past its bound no more are kept: who is not in the set goes into a sketch of its group, and the result is the
-//! ids known one by one plus an estimate of the rest. Called by groupings. Invariant: below the bound the count is exact,
-//! but for fingerprints that collide: among n ids of a window the odds are about n² / 2^65 (10 million ids: 1 in 370 000).
+//! itself. Past its bound, or when the memory that all such sets share is used up, no more are kept: who is not in the set
+//! goes into a sketch of its group, and the result is the ids known one by one plus an estimate of the rest. Called by
+//! groupings. Invariant: below the bound the count is exact, but for fingerprints that collide: among n ids of a window the
+//! odds are about n² / 2^65 (10 million ids: 1 in 370 000); and no id is in the set and in a sketch.
 
 use super::super::sketch::{self, Sketch};
 use crate::expr::Lookup;
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 use crate::formats::{Datum, Format, Kind};
 use crate::view::View;
 use std::collections::HashMap;
-use tidemill_state::{Changes, IdSet, IdShape, StateId, StateStore, StoreError, Table, Width};
+use tidemill_state::{Changes, IdRoom, IdSet, IdShape, StateId, StateStore, StoreError, Table, Width};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Ids that a task keeps for one aggregate, where the YAML names no bound: 20 million, 160 MB in the log.
@@ -87,31 +88,67 @@ impl Distinct {
     pub fn open(
         (ids, sketches): (StateId, StateId),
         grouped: bool,
-        at_most: usize,
+        (at_most, room): (usize, &IdRoom),
         store: &dyn StateStore,
     ) -> Result<Distinct, StoreError> {
         let width = if grouped { Width::Wide } else { Width::Narrow };
         // The bound is kept here: nothing that was counted may be forgotten while its window is open.
         let shape = IdShape { width, at_most: usize::MAX };
-        let set = IdSet::open(ids, shape, store)?;
+        let set = IdSet::open_within(ids, shape, room, store)?;
         Ok(Distinct { set, sketches: Table::new(sketches, sketch::VERSION), at_most, grouped })
     }
 
-    /// What adding the id would find; nothing is changed. An estimate is that of the ids before it.
+    /// What adding the id would find; nothing is changed. An estimate is that of the ids before it. A group that has one
+    /// goes on with it, also where there is room again: what its sketch holds must not be counted anew.
     pub fn look(&self, place: Place<'_>, print: u64, beyond: Option<u64>) -> Found {
-        match self.set.contains(bucket(place.start), self.mixed(place.key, print)) {
+        match self.set.contains(bucket(place.start), self.mixed(self.salt(place.key), print)) {
             true => Found::Known,
-            false if self.set.total() < self.at_most => Found::New,
+            false if beyond.is_none() && self.set.has_room(self.at_most) => Found::New,
             false => Found::Beyond(beyond.unwrap_or(1)),
         }
     }
 
-    pub fn add(&mut self, store: &dyn StateStore, place: Place<'_>, print: u64) -> Result<Found, StoreError> {
-        let (bucket, mixed) = (bucket(place.start), self.mixed(place.key, print));
-        if self.set.total() < self.at_most {
-            return Ok(if self.set.insert(bucket, mixed) { Found::New } else { Found::Known });
+    /// Adds an id that was looked for: `beyond` is what came of it, for meanwhile the room may have become full.
+    pub fn add(
+        &mut self,
+        store: &dyn StateStore,
+        place: Place<'_>,
+        print: u64,
+        beyond: Option<u64>,
+    ) -> Result<Found, StoreError> {
+        let mixed = self.mixed(self.salt(place.key), print);
+        if beyond.is_none() {
+            return Ok(self.keep(bucket(place.start), mixed));
         }
-        if self.set.contains(bucket, mixed) {
+        self.sketch(store, place, mixed)
+    }
+
+    /// Adds ids that nobody looked for; what the aggregate is with them.
+    pub fn add_all(
+        &mut self,
+        store: &dyn StateStore,
+        place: Place<'_>,
+        prints: impl Iterator<Item = u64>,
+        (mut ids, mut beyond): (u64, Option<u64>),
+    ) -> Result<(u64, Option<u64>), StoreError> {
+        let (bucket, salt) = (bucket(place.start), self.salt(place.key));
+        for print in prints {
+            let mixed = self.mixed(salt, print);
+            let found = match beyond.is_none() && self.set.has_room(self.at_most) {
+                true => self.keep(bucket, mixed),
+                false => self.sketch(store, place, mixed)?,
+            };
+            (ids, beyond) = found.count(ids, beyond);
+        }
+        Ok((ids, beyond))
+    }
+
+    fn keep(&mut self, bucket: u64, mixed: u128) -> Found {
+        if self.set.insert(bucket, mixed) { Found::New } else { Found::Known }
+    }
+
+    fn sketch(&mut self, store: &dyn StateStore, place: Place<'_>, mixed: u128) -> Result<Found, StoreError> {
+        if self.set.contains(bucket(place.start), mixed) {
             return Ok(Found::Known);
         }
         let mut sketch = match self.sketches.get(store, place.start as u64, place.key)? {
@@ -125,11 +162,16 @@ impl Distinct {
         Ok(Found::Beyond(estimate))
     }
 
+    /// What tells the ids of this group from those of others.
+    fn salt(&self, key: &[u8]) -> u64 {
+        xxh3_64(key)
+    }
+
     /// One set for all groups: the same id in another group is another one.
-    fn mixed(&self, key: &[u8], print: u64) -> u128 {
+    fn mixed(&self, salt: u64, print: u64) -> u128 {
         match self.grouped {
-            true => u128::from(xxh3_64(key)) << 64 | u128::from(print),
-            false => u128::from(print.wrapping_add(xxh3_64(key))),
+            true => u128::from(salt) << 64 | u128::from(print),
+            false => u128::from(print.wrapping_add(salt)),
         }
     }
 
@@ -163,8 +205,9 @@ impl Distinct {
         self.set.reclaim(store)
     }
 
-    pub fn bytes(&self) -> usize {
-        self.set.bytes() + self.sketches.bytes()
+    /// Bytes that the next seal takes for ids.
+    pub fn pending_bytes(&self) -> usize {
+        self.set.pending_bytes()
     }
 
     pub fn evict(&mut self) {
