@@ -7,7 +7,22 @@ use super::tree::{At, Key, Node, What};
 use super::{ConfigError, Loaded};
 use std::fmt::Display;
 
-/// An application: sources, steps, outputs.
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident => $key:literal),* $(,)?) => {
+        $($(#[$doc])* pub fn $name(mut self, value: impl Display) -> Self {
+            self.0.at($key).put($key.rsplit('.').next().unwrap_or($key), Part::Text(value.to_string()));
+            self
+        })*
+    };
+}
+
+mod outside;
+#[cfg(test)]
+mod tests;
+
+pub use outside::{DeadLetters, Http, Postgres, Sink};
+
+/// An application: sources, steps, outputs, sinks.
 ///
 /// ```
 /// use tidemill_topology::builder::{App, Output, Source, Step};
@@ -67,6 +82,12 @@ impl App {
         self
     }
 
+    /// A property of librdkafka, whose names have dots of their own.
+    pub fn property(mut self, name: &str, value: impl Display) -> App {
+        self.0.map("kafka").map("properties").put(name, Part::Text(value.to_string()));
+        self
+    }
+
     pub fn source(self, name: &str, source: Source) -> App {
         self.entry("sources", name, source.0)
     }
@@ -78,6 +99,24 @@ impl App {
     /// `topic` is the name of the topic that is written.
     pub fn output(self, topic: &str, output: Output) -> App {
         self.entry("outputs", topic, output.0)
+    }
+
+    pub fn sink(self, name: &str, sink: Sink) -> App {
+        self.entry("sinks", name, sink.0)
+    }
+
+    /// Answers queries and says its status.
+    pub fn http(self, http: Http) -> App {
+        self.section("http", http.0)
+    }
+
+    pub fn dead_letters(self, letters: DeadLetters) -> App {
+        self.section("dead_letters", letters.0)
+    }
+
+    fn section(mut self, name: &str, map: Map) -> App {
+        self.0.put(name, Part::Map(map));
+        self
     }
 
     fn entry(mut self, section: &str, name: &str, map: Map) -> App {
@@ -96,15 +135,6 @@ impl App {
         };
         super::parse_tree(Part::Map(self.0).node(), &name)
     }
-}
-
-macro_rules! keys {
-    ($($(#[$doc:meta])* $name:ident => $key:literal),* $(,)?) => {
-        $($(#[$doc])* pub fn $name(mut self, value: impl Display) -> Self {
-            self.0.at($key).put($key.rsplit('.').next().unwrap_or($key), Part::Text(value.to_string()));
-            self
-        })*
-    };
 }
 
 impl Source {
@@ -165,6 +195,12 @@ impl Step {
         self.operator("dedupe", Part::of([("by", by), ("within", within)]))
     }
 
+    /// As [`Step::dedupe`], with the name of its state and the ids that it holds at most.
+    pub fn dedupe_named(self, name: &str, (by, within): (&str, &str), at_most: usize) -> Step {
+        let at_most = at_most.to_string();
+        self.operator("dedupe", Part::of([("name", name), ("by", by), ("within", within), ("at_most", &at_most)]))
+    }
+
     /// Field rules: `[("event_id", "text"), ("duration_seconds", "number? >= 0")]`.
     pub fn validate<'a>(self, rules: impl IntoIterator<Item = (&'a str, &'a str)>) -> Step {
         self.operator("validate", Part::of(rules))
@@ -173,6 +209,12 @@ impl Step {
     /// A JSON Schema, by its file.
     pub fn validate_schema(self, file: &str) -> Step {
         self.operator("validate", Part::of([("schema", file)]))
+    }
+
+    /// The same, and whether `format` decides, whatever the schema's draft says.
+    pub fn validate_schema_formats(self, file: &str, formats: bool) -> Step {
+        let formats = formats.to_string();
+        self.operator("validate", Part::of([("schema", file), ("formats", &formats)]))
     }
 
     /// Names and expressions: `[("is_high_value", "amount > 100")]`.
@@ -188,6 +230,12 @@ impl Step {
     /// Fields, or `record.key` alone.
     pub fn group_by<'a>(mut self, fields: impl IntoIterator<Item = &'a str>) -> Step {
         self.0.put("group_by", Part::list(fields));
+        self
+    }
+
+    /// Fields with the names that results have for them: `[("country", "user.country")]`.
+    pub fn group_by_named<'a>(mut self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Step {
+        self.0.put("group_by", Part::of(fields));
         self
     }
 

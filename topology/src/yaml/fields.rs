@@ -87,6 +87,8 @@ impl<'n> Fields<'n> {
 
     /// All keys that are not known are mistakes.
     pub fn done(self, mistakes: &mut Mistakes) {
+        #[cfg(test)]
+        asked::note(&self.place, &self.known, self.entries.iter().map(|(key, _)| key.name.as_str()));
         for (key, _) in self.entries.iter().filter(|(k, _)| !self.known.contains(&k.name.as_str())) {
             let hint = suggest(&key.name, self.known.iter().copied());
             let hint = hint.unwrap_or_else(|| format!("; known are {}", self.known.join(", ")));
@@ -133,4 +135,29 @@ pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> O
     // `form` for `format` is a word begun and left; otherwise a third of the letters may be wrong.
     let begun = name.len() >= 3 && near.1.starts_with(name);
     (begun || near.0 <= 1 + name.chars().count() / 3).then(|| format!("; did you mean '{}'?", near.1))
+}
+
+/// Which keys the sections ask for, and which a text has: for the test that each has its word in Rust.
+#[cfg(test)]
+pub(super) mod asked {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static KEYS: RefCell<[BTreeSet<String>; 2]> = const { RefCell::new([BTreeSet::new(), BTreeSet::new()]) };
+    }
+
+    pub(super) fn note<'k>(place: &str, known: &[&str], present: impl Iterator<Item = &'k str>) {
+        // Without the names that a user gives: `source 'events'` is a source like any other.
+        let place: String = place.split('\'').step_by(2).collect();
+        KEYS.with_borrow_mut(|[asked, used]| {
+            asked.extend(known.iter().map(|key| format!("{place}: {key}")));
+            used.extend(present.map(|key| format!("{place}: {key}")));
+        });
+    }
+
+    /// Those asked for, and those that were there, since the last call on this thread.
+    pub(in super::super) fn take() -> [BTreeSet<String>; 2] {
+        KEYS.take()
+    }
 }

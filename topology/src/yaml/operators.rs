@@ -11,7 +11,7 @@ use crate::operators::{Assignment, Dedupe, Filter, IDS_AT_MOST, Operator, Redact
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-const NAMES: [&str; 5] = ["validate", "filter", "dedupe", "set", "redact"];
+pub(super) const NAMES: [&str; 5] = ["validate", "filter", "dedupe", "set", "redact"];
 
 /// `folder`: what schemas are relative to.
 pub(super) fn read(node: &Node, (place, folder): (&str, &FilePath), mistakes: &mut Mistakes) -> Option<Vec<Operator>> {
