@@ -47,8 +47,9 @@ fn of_state(db: &DbError) -> Failure {
         "22" | "23" | "44" | "54" | "P0" => Failure::Row(reason(db)),
         "40" => Failure::Again(said(db)),
         "08" => Failure::Away(said(db)),
-        // The server ends, or begins, or has no place for one more connection.
-        _ if ["57P01", "57P02", "57P03", "53300"].contains(&code.code()) => Failure::Away(said(db)),
+        // The server ends, or begins, or has no place for one more connection; or it takes no writes, for it has become
+        // somebody's standby: the next connection finds the one that does.
+        _ if ["57P01", "57P02", "57P03", "53300", "25006"].contains(&code.code()) => Failure::Away(said(db)),
         _ => Failure::Sick(said(db)),
     }
 }

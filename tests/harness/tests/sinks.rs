@@ -12,7 +12,7 @@ use cases::world::World;
 use tidemill_harness::cases::run;
 
 /// Most of a case is waiting.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 #[test]
 fn rows_are_in_the_table_once_whatever_happens() {

@@ -56,3 +56,42 @@ pub fn without_the_row_a_stale_owner_writes(world: &World) {
     let doubled: i64 = db.one("SELECT count(*) - count(DISTINCT id) FROM log").parse().unwrap();
     assert!(fenced == 0 && doubled > 0, "{fenced} {doubled}");
 }
+
+/// Two processes write one table: the second takes half of the partitions in the middle of the feed, then the first is
+/// killed and the second takes the rest, then the first comes back for its half.
+pub fn two_processes(world: &World) {
+    const PARTITIONS: i32 = 4;
+    let db = world.postgres.create("two");
+    db.run(LOG);
+    let small = sink(world.postgres.port, "two").replace("rows: 1000, interval: 5s", "rows: 20, interval: 20ms");
+    let app = App::new(world, "two", PARTITIONS, &small);
+    let owners = |wanted: &str| {
+        let sql = "SELECT string_agg(n::text, ',' ORDER BY n) FROM (SELECT count(*) AS n FROM tidemill_sink_offsets \
+            GROUP BY split_part(owner, '/', 1)) AS of";
+        db.until(sql, wanted, LONG);
+    };
+    let mut fed = 0;
+    let mut feed = |rows: i64| {
+        app.feed(PARTITIONS, ids(fed..fed + rows));
+        fed += rows;
+        fed
+    };
+    let mut first = app.start_with("tidemill", &[], "one");
+    feed(4_000);
+    db.until("SELECT count(*) > 500 FROM log", "t", LONG);
+    let second = app.start_with("tidemill", &[], "two");
+    feed(4_000);
+    owners("2,2");
+    feed(2_000);
+    first.kill();
+    feed(2_000);
+    owners("4");
+    first = app.start_with("tidemill", &[], "one");
+    owners("2,2");
+    let all = feed(2_000);
+    db.until("SELECT count(*) FROM log", &all.to_string(), LONG);
+    app.no_lag();
+    let rows = [app.stop(first), app.stop(second)].map(|last| last["rows"].as_i64().unwrap());
+    assert!(rows.iter().all(|rows| *rows > 0), "each of them wrote: {rows:?}");
+    exact(&db, all);
+}

@@ -222,6 +222,28 @@ pub fn the_seeds_database(world: &World) {
     assert_eq!((before, db.one("SELECT count(*) > 0 FROM pipeline_metrics")), (after, "t".to_owned()));
 }
 
+/// The seed's own table, in a database whose zone is not UTC: what the seed's default writes is UTC all the same, and a
+/// row that the table lets nobody write is a dead letter.
+pub fn the_seeds_raw_events(world: &World) {
+    let db = world.postgres.create("seed-raw");
+    db.run(SEED);
+    db.run(
+        "ALTER DATABASE \"seed-raw\" SET timezone TO 'America/New_York'; \
+        INSERT INTO raw_events (event_id, user_id, event_type, timestamp) VALUES ('old', 'u', 'click', '2025-01-01')",
+    );
+    let app = App::new(world, "seed-raw", 1, &raw(world.postgres.port, "seed-raw", ", migrate: true"));
+    let user = ",\"user_id\":\"u1\"";
+    app.feed(1, [event("old", user), event("new", user), event("nobody", "")].into_iter());
+    let process = app.start();
+    until_rows(&db, "raw_events", 2);
+    app.no_lag();
+    let last = app.stop(process);
+    assert_eq!((&last["rows"], &last["skipped"], &last["dead"]), (&json!(1), &json!(1), &json!(1)));
+    let rows =
+        db.lines(&format!("SET timezone = 'UTC'; {}", RAW.replace("ORDER BY", "WHERE event_id = 'new' ORDER BY")));
+    assert_eq!(rows, ["new|u1|-|-|2026-01-01 10:30:00.5|t"]);
+}
+
 pub fn migrate(world: &World) {
     let db = world.postgres.create("migrate");
     let port = world.postgres.port;

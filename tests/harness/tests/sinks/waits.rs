@@ -95,6 +95,40 @@ pub fn away_full_and_unfit(world: &World) {
     exact(&db, 200);
 }
 
+/// The server has become a standby, as in a failover: it takes the connection and refuses to write. The rows are good, so
+/// none may become a dead letter; each new connection asks again, and the first that may write does.
+pub fn read_only(world: &World) {
+    let db = world.postgres.create("standby");
+    db.run(LOG);
+    let app = App::new(world, "standby", 1, &log_sink(world.postgres.port, "standby", ""));
+    let process = app.start();
+    app.feed(1, ids(0..100));
+    db.until("SELECT count(*) FROM log", "100", LONG);
+    // Holds for transactions of new connections; the old one is cut, as a server that changes its role does.
+    let turn = |to: &str| {
+        db.run(&format!(
+            "SET default_transaction_read_only = off; ALTER DATABASE standby SET default_transaction_read_only = {to}"
+        ));
+        db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'standby-sink-table'");
+    };
+    turn("on");
+    app.feed(1, ids(100..300));
+    let waits = process.wait_message("sink waits", LONG).expect("the sink says that it waits");
+    let cause = waits.text("cause").unwrap().to_owned();
+    assert!(cause.contains("read-only transaction (25006)"), "{cause}");
+    // Several tries, each on a connection of its own.
+    let tries = "SELECT sum(xact_rollback) >= 3 FROM pg_stat_database WHERE datname = 'standby'";
+    db.until(tries, "t", LONG);
+    assert_eq!((db.one("SELECT count(*) FROM log").as_str(), app.dead_letters().len()), ("100", 0));
+    turn("off");
+    db.until("SELECT count(*) FROM log", "300", LONG);
+    process.wait_message("sink goes on", LONG).expect("it says so");
+    app.no_lag();
+    assert_eq!(app.stop(process)["dead"], 0);
+    assert!(app.dead_letters().is_empty());
+    exact(&db, 300);
+}
+
 pub fn pool_bounds(world: &World) {
     let db = world.postgres.create("pool");
     db.run(LOG);
