@@ -17,7 +17,7 @@ use tidemill_harness::verdict::Broker;
 
 const LONG: Duration = Duration::from_secs(90);
 const PARTITIONS: i32 = 12;
-const WINDOW: i64 = 4_000;
+const WINDOW: i64 = 2_000;
 /// Grace and idle, which a final may take behind its window's end, ms.
 const GRACE_AND_IDLE: i64 = 3_000;
 /// What a busy machine may add: commits, two hops, and the look of this test.
@@ -76,7 +76,7 @@ fn produce(producer: &ThreadedProducer<DefaultProducerContext>, numbers: std::op
         window.0 += 1;
         window.1.insert(user);
         window.2 += number % 50 * 100 + number % 100;
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(6));
     }
     producer.flush(LONG).unwrap();
 }
