@@ -6,6 +6,8 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tidemill_state::IdRoom;
+use tidemill_topology::IdRooms;
 
 /// Transactions' worth of bytes that a lane may hold: two that wait for the next seal, two that are sealed (a batch is
 /// never cut), and the producer's copy of these.
@@ -64,10 +66,25 @@ impl Parts {
         wanted.min(most.max(64 << 10) as usize)
     }
 
+    /// For so many tasks.
+    pub fn shares(&self, tasks: i32) -> Shares {
+        let rooms = IdRooms { seen: IdRoom::new(self.seen), counted: IdRoom::new(self.counted) };
+        Shares { cache_bytes: self.cache / tasks.max(1) as usize, rooms, way: Way::new(self.mailboxes) }
+    }
+
     /// What one lane's producer may hold.
     pub fn producer(&self, lanes: usize) -> u64 {
         self.commits / HELD * 2 / lanes.max(1) as u64
     }
+}
+
+/// What tasks share, as the things that hold it to its bound.
+#[derive(Debug, Clone)]
+pub struct Shares {
+    /// Typed values of one task.
+    pub cache_bytes: usize,
+    pub rooms: IdRooms,
+    pub way: Way,
 }
 
 /// Bytes of batches on their way from the consumer to all tasks.

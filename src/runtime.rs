@@ -10,7 +10,6 @@ use crate::kafka::{
     Connection, Event, Fault, Log, Purge, Reader, Seen, Snapshots, Topics, delete_retention_ms, librdkafka_version,
     refuse_unfit,
 };
-use crate::memory::Way;
 use crate::meter::{self, Meter};
 use crate::roster::Roster;
 use crate::sinks::{Look, Sinks};
@@ -26,8 +25,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidemill_observability::metrics::{About, Metrics};
-use tidemill_state::{IdRoom, RocksOptions, rocksdb_version};
-use tidemill_topology::{Alerts, IdRooms, Loaded, Settings, TaskId, Topology};
+use tidemill_state::{RocksOptions, rocksdb_version};
+use tidemill_topology::{Alerts, Loaded, Settings, TaskId, Topology};
 
 /// Between two deletions of what has been read from between two stages.
 const PURGE: Duration = Duration::from_secs(60);
@@ -53,15 +52,13 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let bound = settings.http.as_ref().map(Bound::open).transpose()?;
     let memory = memory::split(settings.memory, topology.remembers_ids());
     let lanes = settings.lanes.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let metrics = metrics(&settings, &dir.instance, &memory);
-    exits::open(&dir.folder).iter().for_each(|(cause, count)| metrics.process.exits.add(&[cause], *count));
+    let metrics = metrics(&settings, &dir, &memory);
     let connection = Connection::new(&settings, &dir.instance, memory.fetch)?.sending(memory.producer(lanes));
     let connection = connection.seen(Seen::new(&metrics, "consumer"));
     if protections.on("verify") {
         refuse_unfit(&connection)?;
     }
     let partitions = fit_topics(&connection, &topology, &settings)?;
-    let tasks = partitions.values().sum::<i32>().max(1) as usize;
     let limit = connection.transaction_timeout() * 2;
     let late = move |lane, step| process::exit(&too_long(lane, step, limit), false);
     let log = Arc::new(Log::open(&connection, protections)?);
@@ -78,7 +75,9 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let mut sinks = Sinks::start(&sinks, &connection, (&topology, &settings), memory.sinks, &metrics)?;
     let look = sinks.look();
     let traces = Traces::start(&settings.app, &connection.group);
+    let bytes = memory.transaction(settings.commit_bytes, lanes);
     let plan = Plan {
+        shares: memory.shares(partitions.values().sum()),
         sinks,
         traces,
         stages: topology.stages.clone(),
@@ -86,14 +85,8 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         partitions,
         folder: dir.folder.clone(),
         rocks: RocksOptions::new(memory.rocks),
-        cache_bytes: memory.cache / tasks,
-        rooms: IdRooms { seen: IdRoom::new(memory.seen), counted: IdRoom::new(memory.counted) },
-        way: Way::new(memory.mailboxes),
         lanes,
-        settings: LaneSettings {
-            interval: settings.commit_interval,
-            bytes: memory.transaction(settings.commit_bytes, lanes),
-        },
+        settings: LaneSettings { interval: settings.commit_interval, bytes },
         protections,
         snapshots: Arc::new(Snapshots::default()),
         watchdog: Watchdog::start(lanes, limit, late),
@@ -110,16 +103,17 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     start(plan, (look, settings.alerts), &running)
 }
 
-fn metrics(settings: &Settings, instance: &str, memory: &memory::Parts) -> Metrics {
+fn metrics(settings: &Settings, dir: &StateDir, memory: &memory::Parts) -> Metrics {
     let about = About {
         app: settings.app.clone(),
-        instance: instance.to_owned(),
+        instance: dir.instance.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         librdkafka: librdkafka_version(),
         rocksdb: rocksdb_version().to_owned(),
     };
     let metrics = Metrics::new(&about, &meter::limits(&settings.alerts));
     meter::bounds(&metrics, memory);
+    exits::open(&dir.folder).iter().for_each(|(cause, count)| metrics.process.exits.add(&[cause], *count));
     metrics
 }
 
@@ -162,8 +156,7 @@ fn start(plan: Plan, (sinks, limits): (Look, Alerts), running: &Running) -> Resu
             ends: reader.known_ends(),
             sinks,
             rocks: plan.rocks.clone(),
-            rooms: plan.rooms.clone(),
-            way: plan.way.clone(),
+            shares: plan.shares.clone(),
             limits,
             stuck: plan.connection.transaction_timeout() * 2 / 3,
         };

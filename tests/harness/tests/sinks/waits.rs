@@ -95,21 +95,20 @@ pub fn away_full_and_unfit(world: &World) {
     exact(&db, 200);
 }
 
-/// The server has become a standby, as in a failover: it takes the connection and refuses to write. The rows are good, so
+/// The server has become a standby, as in a failover: it takes connections and refuses to write. The rows are good, so
 /// none may become a dead letter; each new connection asks again, and the first that may write does.
 pub fn read_only(world: &World) {
-    let db = world.postgres.create("standby");
+    let postgres = Postgres::start(&[]);
+    let db = postgres.create("standby");
     db.run(LOG);
-    let app = App::new(world, "standby", 1, &log_sink(world.postgres.port, "standby", ""));
+    let app = App::new(world, "standby", 1, &log_sink(postgres.port, "standby", ""));
     let process = app.start();
     app.feed(1, ids(0..100));
     db.until("SELECT count(*) FROM log", "100", LONG);
-    // Holds for transactions of new connections; the old one is cut, as a server that changes its role does.
+    // Holds for the next transaction of every connection, as when a server changes its role.
     let turn = |to: &str| {
-        db.run(&format!(
-            "SET default_transaction_read_only = off; ALTER DATABASE standby SET default_transaction_read_only = {to}"
-        ));
-        db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'standby-sink-table'");
+        db.run(&format!("ALTER SYSTEM SET default_transaction_read_only = {to}"));
+        db.run("SELECT pg_reload_conf()");
     };
     turn("on");
     app.feed(1, ids(100..300));
