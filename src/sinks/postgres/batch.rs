@@ -76,7 +76,7 @@ pub fn write(session: &mut Session, slice: &Slice<'_>, work: &Work<'_>) -> Resul
     let mut written =
         Written { records: slice.records.len(), folded: (good - rows.len()) as u64, ..Written::default() };
     // What is deferred would fail at COMMIT, where no row can be told from another.
-    session.simple("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE")?;
+    session.simple("BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE")?;
     if work.protections.on("together") && !advance(session, slice, work)? {
         return Err(Ended::Refused);
     }
