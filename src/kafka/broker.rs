@@ -98,8 +98,14 @@ fn unreachable_yet(
 pub fn refuse_unfit(connection: &Connection) -> Result<(), Fault> {
     let admin = admin(connection)?;
     for id in reach(connection)? {
-        match config(&admin, ResourceSpecifier::Broker(id), VERIFICATION)? {
-            Some(v) if v == "true" => {}
+        let described = describe(&admin, &[ResourceSpecifier::Broker(id)])?;
+        // Who may not look is shown a broker without settings.
+        let Some(broker) = described.first().filter(|broker| !broker.entries.is_empty()) else {
+            let cause = format!("this user may not read the settings of broker {id}");
+            return Err(Fault::configuration(format!("{cause}; grant DescribeConfigs on the cluster to this user")));
+        };
+        match broker.get(VERIFICATION).and_then(|entry| entry.value.as_deref()) {
+            Some("true") => {}
             Some(_) => {
                 let cause = format!("broker {id} has {VERIFICATION}=false: a delayed record could be committed twice");
                 return Err(Fault::configuration(format!("{cause}; set it to true, its default")));

@@ -39,6 +39,17 @@ pub fn passwords(world: &World) {
     app.run_through();
 }
 
+/// A user whom the broker knows, and who may do nothing.
+pub fn no_rights(world: &World) {
+    let app = App::ready(world, "rights", 20);
+    let user = "security.protocol: sasl_plaintext\n    sasl.mechanism: PLAIN\n    sasl.username: guest\n    sasl.password: guest";
+    app.edit(&[("BROKERS", &world.sasl), ("# more properties", user)]);
+    let says = ["this user may not read the settings", "grant DescribeConfigs"];
+    let bad = doctor(&app);
+    assert!(bad.len() == 1 && says.iter().all(|word| bad[0].contains(word)), "{bad:?}");
+    assert_eq!(app.refused(78, &says).causes.len(), 1);
+}
+
 pub fn one_that_does_not_verify(world: &World) {
     let cluster = Cluster::start(1, &[], &["transaction.partition.verification.enable=false"]);
     let app = App::new(world, "unverified");

@@ -23,6 +23,7 @@ pub const CASES: &[Case] = &[
     ("a damaged block, met at work", damage::a_block_that_is_read_late),
     ("a broker that does not verify", brokers::one_that_does_not_verify),
     ("passwords", brokers::passwords),
+    ("no rights", brokers::no_rights),
     ("full disk", disk::full),
     ("no space", disk::out_of_space),
     ("second signal, budget", ending::a_drain_that_cannot_end),

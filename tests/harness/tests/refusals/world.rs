@@ -1,5 +1,6 @@
 //! The cluster that all cases share, and what an administrator does to it. Knows the harness and rdkafka.
-//! Invariant: one broker, open, with a password, and behind a proxy: three ways to the same topics.
+//! Invariant: one broker, open, with a password, and behind a proxy: three ways to the same topics. `guest` has a password and
+//! no rights.
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
@@ -12,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tidemill_harness::cluster::Cluster;
 use tidemill_harness::proxy::Proxy;
+
+/// They may do everything; whoever has no password is nobody.
+const ALL: &str = "super.users=User:ANONYMOUS;User:admin";
 
 pub struct World {
     pub bootstrap: String,
@@ -37,7 +41,8 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 impl World {
     pub fn start() -> World {
         let bound = Proxy::bind(1).unwrap();
-        let cluster = Cluster::start(1, &bound.ports(), &["--sasl"]);
+        let guarded = ["authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", ALL];
+        let cluster = Cluster::start(1, &bound.ports(), &[&["--sasl"], &guarded[..]].concat());
         let proxy = bound.upstream(&cluster.upstreams);
         let bootstrap = cluster.bootstrap.clone();
         let sasl = cluster.sasl.clone().expect("started with --sasl");

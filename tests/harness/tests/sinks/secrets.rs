@@ -35,6 +35,9 @@ pub fn tls(world: &World) {
     // Relative to the topology's file, with the end of line that an editor leaves.
     std::fs::write(app.dir.join("secret"), "wrong\n").unwrap();
     refused("password authentication failed");
+    let looked = String::from_utf8_lossy(&app.cli(&["doctor"]).stdout).into_owned();
+    let says = |line: &&str| line.starts_with("BAD  database  ") && line.contains("password authentication failed");
+    assert!(looked.lines().any(|line| says(&line)) && !looked.contains("wrong"), "{looked}");
     std::fs::write(app.dir.join("secret"), format!("{PASSWORD}\n")).unwrap();
     for (host, how, accepted) in [
         ("localhost", "sslmode: require".to_owned(), true),

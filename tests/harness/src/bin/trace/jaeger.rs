@@ -53,7 +53,11 @@ impl Jaeger {
             ("JAEGER_QUERY_GRPC_PORT", query_grpc),
         ];
         let mut command = Command::new(&program);
-        command.arg("--config").arg(config).env("OTEL_TRACES_SAMPLER", "always_off").envs(ports.map(|(name, port)| (name, port.to_string())));
+        command
+            .arg("--config")
+            .arg(config)
+            .env("OTEL_TRACES_SAMPLER", "always_off")
+            .envs(ports.map(|(name, port)| (name, port.to_string())));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
         let child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
         let jaeger = Jaeger { child, grpc, http, query };
