@@ -31,7 +31,7 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 /// Two words and two secrets. Folded twice: once alone, words that differ in few bits are spread badly under some secrets.
-fn spread(low: u64, high: u64, secret: [u64; 2]) -> u64 {
+fn fold_twice(low: u64, high: u64, secret: [u64; 2]) -> u64 {
     fold(fold(low ^ secret[0], high ^ secret[1]) ^ secret[1], 0x9E37_79B9_7F4A_7C15)
 }
 
@@ -47,7 +47,7 @@ impl Print for u128 {
     const FREE: u128 = 0;
 
     fn mix(self, secret: [u64; 2]) -> u64 {
-        spread(self as u64, (self >> 64) as u64, secret)
+        fold_twice(self as u64, (self >> 64) as u64, secret)
     }
 }
 
@@ -59,7 +59,7 @@ impl Print for [u8; 10] {
         let (low, high) = self.split_at(8);
         let low = u64::from_le_bytes(low.try_into().expect("split at eight"));
         let high = u16::from_le_bytes(high.try_into().expect("two are left"));
-        spread(low, u64::from(high), secret)
+        fold_twice(low, u64::from(high), secret)
     }
 }
 
