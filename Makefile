@@ -106,14 +106,15 @@ trace: setup binaries ## rows followed to their producers and sinks through a re
 ids: ## ten million different ids in an hour, and the memory that they take: IDS
 	@$(ENV) TIDEMILL_IDS=$(or $(IDS),10000000) cargo test --workspace --test memory -- --nocapture
 
-cost: ## instructions of an event against what they were, in the build that tests use: UPDATE=1 writes them anew
-	@$(ENV) $(BUILD) --quiet --examples; tests/cost/engine.sh "$$CARGO_TARGET_DIR/debug/examples/engine-cost" tests/cost/engine.txt $(if $(UPDATE),--update)
+cost: ## instructions of an event against what they were, and tracing against its 2 %, in the build that tests use: UPDATE=1 writes them anew
+	@$(ENV) $(BUILD) --quiet --examples; examples="$$CARGO_TARGET_DIR/debug/examples"; \
+	tests/cost/engine.sh "$$examples/engine-cost" tests/cost/engine.txt $(if $(UPDATE),--update); N=4000 tests/cost/traces.sh "$$examples/trace-cost" w1
 
 micro: setup ## times of scanner, fold, table, id set and codec, each by itself (criterion): ONLY=table
 	@$(ENV) cargo bench --quiet --profile fast -p tidemill --bench micro -- $(ONLY)
 
 trace-cost: setup ## what tracing costs, in instructions an event (callgrind): N
-	@$(ENV) cargo build --quiet --profile fast -p tidemill --example trace-cost; N=$(or $(N),20000) tests/cost/traces.sh "$$CARGO_TARGET_DIR/fast/examples/trace-cost"
+	@$(ENV) cargo build --quiet --profile fast -p tidemill --example trace-cost; N=$(or $(N),8000) tests/cost/traces.sh "$$CARGO_TARGET_DIR/fast/examples/trace-cost"
 
 controls: setup binaries ## each protection with and without it, on a real broker: CONTROL (one of them)
 	@$(ENV) $(call harness,controls) $(OPTIONS)

@@ -33,7 +33,7 @@ fn main() {
     let began = Instant::now();
     for from in (0..events).step_by(BATCH) {
         let to = (from + BATCH).min(events);
-        let batch = batch(&topology.stages[0].topic, (from, to), &mut dice, users);
+        let batch = batch(&topology.stages[0].topic, (from, to), (&mut dice, users), |_, _| ());
         let start = cpu_ns();
         workers[0].task.process(&batch).unwrap();
         if (from + BATCH).is_multiple_of(SEAL) || from + BATCH >= events {

@@ -30,7 +30,7 @@ fn task(c: &mut Criterion) {
     group.throughput(Throughput::Elements(EVENTS as u64)).sample_size(20);
     for (workload, what) in [("w0", "scan"), ("w1", "fold-partials"), ("w4", "fold-entries")] {
         let topology = topology(workload);
-        let prepared = batch(&topology.stages[0].topic, (0, EVENTS), &mut Dice(1), 100_000);
+        let prepared = batch(&topology.stages[0].topic, (0, EVENTS), (&mut Dice(1), 100_000), |_, _| ());
         let fresh = || Worker::new(&topology.stages[0]);
         group.bench_function(what, |b| {
             let work = |worker: &mut Worker| {

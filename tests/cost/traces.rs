@@ -1,115 +1,86 @@
 //! What tracing costs an event, in instructions: the engine over batches in memory, and spans as a process makes them.
 //!
-//! Run under callgrind by `make trace-cost`, which subtracts two lengths of a run so that the start counts nothing. Arguments: `plain`
-//! (filter, count, sum), `hourly` (the hourly job, schema and all) or `none` (the records are made, and that is all), records, and the share of records whose context is
-//! sampled in 1/10 000. Tracing is on if an endpoint is named in the environment. Invariant: on or off, the records are the same.
+//! Run under callgrind by `make trace-cost`, which subtracts two lengths of a run so that the start counts nothing. Arguments: `w1` (the
+//! hourly count of `make bench`), `hourly` (the example, with its schema and all outputs) or `none` (the records are made, and that is
+//! all), records, and the share of records whose context is sampled in 1/10 000. Tracing is on if an endpoint is named in the environment. Invariant: on or off, the records are the same.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the report")]
+
+mod work;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tidemill::traces::{self, Traces};
-use tidemill_state::{MemoryStore, Meta, StateStore};
-use tidemill_topology::{Batch, Stage, Task, TaskSetup, Topology, load, parse};
+use tidemill_topology::{Batch, Stage, Topology, load};
+use work::{Dice, Worker};
 
-const BATCH: u64 = 1_000;
-const START: i64 = 1_767_261_600_000;
-
-const PLAIN: &str = "
-app: plain
-kafka: { brokers: b }
-sources:
-  events: { topic: user-events, format: json, time: timestamp, max_ahead: never }
-steps:
-  large: { from: events, do: [ { filter: \"duration_seconds >= 0\" } ] }
-  hourly:
-    from: large
-    group_by: [event_type]
-    window: { tumbling: 1h, grace: 10m }
-    aggregate: { n: count(), s: sum(duration_seconds) }
-    emit: { final: true }
-outputs:
-  rows: { from: hourly }
-";
+/// As many as a task under load is handed at once.
+const BATCH: usize = 4_000;
+const USERS: u64 = 100_000;
 
 fn topology(name: &str) -> Arc<Topology> {
     match name {
-        "plain" => parse(PLAIN, "plain.yaml", &|_| None).unwrap().topology,
-        _ => load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("topology/examples/hourly.yaml")).unwrap().topology,
+        "hourly" => {
+            load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("topology/examples/hourly.yaml")).unwrap().topology
+        }
+        _ => work::topology(name),
     }
 }
 
-fn batch(from: u64, sampled: u64) -> Batch {
-    let mut batch = Batch::new("user-events".into(), 0, 1, from as i64);
-    for n in from..from + BATCH {
-        let time = START + n as i64;
-        let at = jiff::Timestamp::from_millisecond(time).unwrap();
-        let (user, kind) = (n * 7 % 1_000, ["click", "page_view", "search", "login"][n as usize % 4]);
-        let value = format!(
-            r#"{{"event_id":"{kind}_{time}_{n}","user_id":"user_{user}","event_type":"{kind}","timestamp":"{at}","event_data":{{"session_id":"session_{n}","ip_address":"10.0.0.1","page_url":"/page/{n}"}},"duration_seconds":{}.5}}"#,
-            n % 300
-        );
-        batch.push(n as i64, time, Some(format!("user_{user}").as_bytes()), Some(value.as_bytes()));
-        let spread = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+fn batch(topic: &Arc<str>, from: usize, dice: &mut Dice, sampled: u64) -> Batch {
+    work::batch(topic, (from, from + BATCH), (dice, USERS), |batch, at| {
+        let (n, spread) = (at as u64 + 1, (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let flags = u8::from(spread % 10_000 < sampled);
-        let context = format!("00-{:016x}{spread:016x}-{:016x}-{flags:02x}", n + 1, n + 1);
+        let context = format!("00-{n:016x}{spread:016x}-{n:016x}-{flags:02x}");
         batch.push_header(b"traceparent", Some(context.as_bytes()));
         batch.push_header(b"correlation_id", Some(format!("{spread:032x}").as_bytes()));
-    }
-    batch.arrived = START + (from + BATCH) as i64;
-    batch
+    })
 }
 
-/// A task, and the store that follows it.
+/// As an actor and a committer do it.
 struct Mill {
-    task: Task,
-    store: Arc<MemoryStore>,
+    worker: Worker,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Mill {
-    fn open(stage: &Arc<Stage>, traces: Option<&Traces>) -> Mill {
-        let setup =
-            TaskSetup { partition: 0, partitions: 1, assignment: 1, store_id: 1, position: 0, cache_bytes: 64 << 20 };
-        let store = Arc::new(MemoryStore::new());
-        let mut task = Task::open(stage.clone(), setup, store.clone(), None).unwrap();
-        if let Some(traces) = traces {
-            task = traces.open(task).unwrap();
+    fn open(stage: &Arc<Stage>) -> Mill {
+        let (mut worker, traces) = (Worker::new(stage), Traces::start("cost", "cost"));
+        if let Some(traces) = &traces {
+            worker.task = traces.open(worker.task).unwrap();
         }
-        Mill { task, store }
+        Mill { worker, traces }
     }
 
-    /// As an actor and a committer do it.
-    fn work(&mut self, batch: &Batch, traces: Option<&Traces>) {
-        let begun = traces.and_then(|traces| traces.begin(&mut self.task, batch));
-        self.task.process(batch).unwrap();
+    fn work(&mut self, batch: &Batch) {
+        let Mill { worker, traces } = self;
+        let begun = traces.as_ref().and_then(|traces| traces.begin(&mut worker.task, batch));
+        worker.task.process(batch).unwrap();
         if let (Some(traces), Some(begun)) = (traces, begun) {
-            traces.end(&begun, &mut self.task);
+            traces.end(&begun, &mut worker.task);
         }
         let began = SystemTime::now();
-        let Some(sealed) = self.task.seal(batch.arrived).unwrap() else { return };
-        let meta = Meta { checkpoint: sealed.checkpoint.encode(), position: sealed.sequence as i64, append_time: 0 };
-        traces::committed(std::slice::from_ref(&sealed), began);
-        self.store.apply(&sealed.changes, &meta).unwrap();
-        self.task.applied(sealed.sequence).unwrap();
+        if let Some(sealed) = worker.seal(batch.arrived) {
+            traces::committed(std::slice::from_ref(&sealed), began);
+        }
     }
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [name, records, sampled] = &args[..] else { panic!("plain|hourly|none RECORDS SAMPLED") };
-    let (records, sampled): (u64, u64) = (records.parse().unwrap(), sampled.parse().unwrap());
+    let [name, records, sampled] = &args[..] else { panic!("w1|hourly|none RECORDS SAMPLED") };
+    let (records, sampled): (usize, u64) = (records.parse().unwrap(), sampled.parse().unwrap());
+    let (topic, mut dice) = ("in".into(), Dice(1));
     // Before anything else, so that they cost the same, whatever is measured.
-    let batches: Vec<Batch> = (0..records).step_by(BATCH as usize).map(|from| batch(from, sampled)).collect();
+    let batches: Vec<Batch> = (0..records).step_by(BATCH).map(|from| batch(&topic, from, &mut dice, sampled)).collect();
     if name == "none" {
         return;
     }
     tidemill_observability::start(true);
-    let topology = topology(name);
-    let traces = Traces::start("cost", "cost");
-    let mut mill = Mill::open(&topology.stages[0], traces.as_deref());
-    batches.iter().for_each(|batch| mill.work(batch, traces.as_deref()));
+    let mut mill = Mill::open(&topology(name).stages[0]);
+    batches.iter().for_each(|batch| mill.work(batch));
     tidemill_observability::trace::stop(std::time::Duration::from_secs(60));
-    let counts = tidemill_observability::trace::counts();
-    println!("{records} records, at {}, {counts:?}, {:?}", mill.task.position(), mill.task.trace_counts());
+    let (counts, task) = (tidemill_observability::trace::counts(), &mill.worker.task);
+    println!("{records} records, at {}, {counts:?}, {:?}, {:?}", task.position(), task.trace_counts(), task.counts());
 }

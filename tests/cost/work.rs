@@ -1,6 +1,6 @@
 //! What engines are timed and counted with: topologies, prepared events, and a task with its store.
 //!
-//! Used by `engine.rs` and `micro.rs`. Knows nothing of clocks. Invariant: the same seed gives the same events.
+//! Used by `engine.rs`, `traces.rs` and `micro.rs`. Knows nothing of clocks. Invariant: the same seed gives the same events.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -112,13 +112,19 @@ impl Worker {
     }
 }
 
-/// Events `from..to` as a batch.
-pub fn batch(topic: &Arc<str>, (from, to): (usize, usize), dice: &mut Dice, users: u64) -> Batch {
+/// Events `from..to` as a batch; `headers` may give each of them some.
+pub fn batch(
+    topic: &Arc<str>,
+    (from, to): (usize, usize),
+    (dice, users): (&mut Dice, u64),
+    mut headers: impl FnMut(&mut Batch, usize),
+) -> Batch {
     let (mut batch, mut text) = (Batch::new(topic.clone(), 0, 1, from as i64), String::new());
     for at in from..to {
         let user = event(dice, at, users, &mut text);
         let key = format!("user_{user:06}");
         batch.push(at as i64, ARRIVED + at as i64 * 5, Some(key.as_bytes()), Some(text.as_bytes()));
+        headers(&mut batch, at);
     }
     batch.arrived = ARRIVED;
     batch

@@ -127,9 +127,13 @@ impl Batch {
         &self,
         name: &'static [u8; N],
     ) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
-        let of = |range: &Range<u32>| &self.buf[range.start as usize..range.end as usize];
         // Most names differ in their length, which costs nothing to see.
-        let named = self.headers.iter().enumerate().filter(move |(_, h)| h.name.len() == N && of(&h.name) == name);
+        let named = |h: &HeaderSlot| {
+            let start = h.name.start as usize;
+            h.name.end as usize == start + N && self.buf[start..].first_chunk() == Some(name)
+        };
+        let of = |range: &Range<u32>| &self.buf[range.start as usize..range.end as usize];
+        let named = self.headers.iter().enumerate().filter(move |(_, h)| named(h));
         named.map(move |(at, h)| (at, h.value.as_ref().map(of)))
     }
 

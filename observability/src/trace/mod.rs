@@ -6,7 +6,7 @@
 //! ```text
 //! send user-events (PRODUCER)            the producer; traceparent and correlation_id go into the record's headers
 //!    ▲ link                 ▲ link
-//! process user-events       │            a batch at work (CONSUMER): links to a sample of its contexts, 32 at most
+//! process user-events       │            a batch at work (CONSUMER): links to a sample of its contexts, 8 at most
 //!                           │
 //!            send hourly-aggregations    a result (PRODUCER): links to the sample that its window kept; begins at the seal
 //!                           ▲ parent     and ends with the commit; its ids stand in the record's traceparent

@@ -2,7 +2,7 @@
 //!
 //! Spans come from any thread, through the SDK. Knows nothing of what they say. Invariant: whoever ends a span never waits; what
 //! does not fit is counted, and so is what the collector did not take. Memory: `OTEL_BSP_MAX_QUEUE_SIZE` spans and one batch,
-//! each of some 32 links or fewer: 2 048 of the largest are 10 MB.
+//! each of 8 links or so: 2 048 of the largest are 10 MB.
 
 use super::settings::Settings;
 use super::spans;

@@ -130,7 +130,7 @@ fn check_batches(spans: &[Seen], events: &[Event]) {
         ];
         expected.iter().for_each(|(name, value)| assert_eq!(attribute(batch, name), *value, "{name}"));
         let count: usize = attribute(batch, "messaging.batch.message_count").parse().unwrap();
-        assert!(batch.parent.is_empty() && batch.links.len() == count.min(32), "{count}: {}", batch.links.len());
+        assert!(batch.parent.is_empty() && batch.links.len() == count.min(8), "{count}: {}", batch.links.len());
         for link in &batch.links {
             let partition = attribute(batch, "messaging.destination.partition.id");
             let event = by_place[&format!("user-events/{partition}/{}", link.attributes["messaging.kafka.offset"])];

@@ -57,7 +57,7 @@ impl Context {
 
     /// Whether this is the context of something that nobody keeps.
     pub(crate) fn is_unsampled(text: &[u8]) -> bool {
-        text.get(LENGTH - 1).and_then(|digit| nibble(*digit)).is_some_and(|flags| flags & SAMPLED == 0)
+        text.get(LENGTH - 1).is_some_and(|digit| UNSAMPLED[usize::from(*digit)])
     }
 
     /// `None` for whatever is no context: W3C says to go on as if there were none.
@@ -126,7 +126,18 @@ fn raw<'a>(headers: Headers<'a>) -> Option<&'a [u8]> {
     found
 }
 
-fn nibble(digit: u8) -> Option<u8> {
+/// By the last digit of the flags: asked of every record.
+static UNSAMPLED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut digit = 0;
+    while digit < table.len() {
+        table[digit] = matches!(nibble(digit as u8), Some(flags) if flags & SAMPLED == 0);
+        digit += 1;
+    }
+    table
+};
+
+const fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
@@ -134,8 +145,22 @@ fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
+/// What a digit stands for; over 15: it is none.
+static NIBBLES: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let mut digit = 0;
+    while digit < table.len() {
+        if let Some(nibble) = nibble(digit as u8) {
+            table[digit] = nibble;
+        }
+        digit += 1;
+    }
+    table
+};
+
 fn byte(digits: &[u8]) -> Option<u8> {
-    Some(nibble(digits[0])? << 4 | nibble(digits[1])?)
+    let [high, low] = [digits[0], digits[1]].map(|digit| NIBBLES[usize::from(digit)]);
+    (high | low <= 15).then_some(high << 4 | low)
 }
 
 fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {

@@ -5,7 +5,7 @@
 
 use super::context::{Context, Look, NAME, correlation_of};
 use super::parts::Parts;
-use super::sample::{Sample, decode_many};
+use super::sample::{EACH, Sample, decode_many};
 use super::samples::Samples;
 use crate::graph::Stage;
 use crate::headers;
@@ -14,7 +14,7 @@ use crate::windows::{Emit, Group, Pending, Target};
 use std::sync::Arc;
 
 /// Contexts of a batch that its span links to, at most.
-const LINKS: usize = 32;
+const LINKS: usize = EACH;
 /// Results and failures of which one seal, or one batch, reports at most; the rest is counted.
 const REPORTS: usize = 4_096;
 
@@ -87,6 +87,8 @@ pub(crate) struct Traces {
     bundles: Vec<(i64, Vec<(u32, Sample)>)>,
     /// The first of either that is not behind.
     at: usize,
+    /// Records before this offset bring nothing, as the one at work.
+    silent_until: i64,
     bare: bool,
     own: Option<Context>,
     /// Of the record at work.
@@ -120,6 +122,7 @@ impl Traces {
             found: Vec::new(),
             bundles: Vec::new(),
             at: 0,
+            silent_until: i64::MAX,
             bare: false,
             own: None,
             current: None,
@@ -134,6 +137,7 @@ impl Traces {
 
     pub fn continue_in(&mut self, own: Option<Context>) {
         self.own = own.filter(|own| self.bare && own.is_sampled());
+        self.listen();
     }
 
     /// Reads the contexts of a batch, unless that was done.
@@ -152,6 +156,7 @@ impl Traces {
                 false => self.look_at_records(batch),
             }
         }
+        self.listen();
         let contexts = if partials { self.bundles.len() } else { self.found.len() } as u64;
         Some(Brought { origins: self.origins(batch), contexts, bare: self.bare })
     }
@@ -208,7 +213,14 @@ impl Traces {
     /// Whether the record at this offset brings no context, as the one before it.
     #[inline]
     pub fn is_silent(&self, offset: i64) -> bool {
-        self.current.is_none() && self.own.is_none() && self.found.get(self.at).is_none_or(|next| next.offset > offset)
+        offset < self.silent_until
+    }
+
+    /// Finds the next record that brings something, or of which it must be noted that it does not.
+    fn listen(&mut self) {
+        let speaks = self.current.is_some() || self.own.is_some();
+        let next = self.found.get(self.at).map_or(i64::MAX, |next| next.offset);
+        self.silent_until = if speaks { i64::MIN } else { next };
     }
 
     /// The next record is at work; what its results by `emit: every` carry.
@@ -218,6 +230,7 @@ impl Traces {
         }
         let here = self.found.get(self.at).filter(|found| found.offset == offset);
         self.current = here.map(|found| found.context).or(self.own);
+        self.listen();
         let parent = self.current.filter(|_| self.every && self.said.len() < REPORTS)?;
         Some(Context::made(Some(&parent), &self.about(&[&offset.to_be_bytes()]), self.seed))
     }
