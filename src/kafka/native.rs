@@ -43,30 +43,45 @@ impl DataQueue {
 
     /// Reads what comes within `timeout_ms`, at most a batch; each message is freed after `each`.
     ///
-    /// One by one: librdkafka's batch read takes the event "end of partition" for a record at that offset and moves the
-    /// partition's position behind it (rd_kafka_q_serve_rkmessages, 2.12.1). The next pause, be it ours or that of a
-    /// rebalance, then goes on one record too far: a record lost, or an offset that does not exist.
-    pub fn read(&mut self, timeout_ms: i32, mut each: impl FnMut(Message<'_>)) -> usize {
+    /// By callback, which takes the queue's lock once for all of them. librdkafka's batch read takes the event "end of partition" for
+    /// a record at that offset and moves the partition's position behind it (rd_kafka_q_serve_rkmessages, 2.12.1): the next
+    /// pause, be it ours or that of a rebalance, then goes on one record too far: a record lost, or an offset that does not exist.
+    pub fn read<F: FnMut(Message<'_>)>(&mut self, timeout_ms: i32, each: F) {
         let until = Instant::now() + Duration::from_millis(timeout_ms.max(0) as u64);
-        let (mut n, mut left) = (0, timeout_ms);
-        while n < self.batch {
-            // SAFETY: the queue lives as long as this value.
-            let raw = unsafe { sys::rd_kafka_consume_queue(self.queue, left) };
-            if raw.is_null() {
-                if Instant::now() >= until {
-                    break;
-                }
-                left = 1;
-                continue;
+        let (mut reading, mut wait) = (Reading { each, left: self.batch }, timeout_ms);
+        while reading.left > 0 {
+            // SAFETY: the queue lives as long as this value; `reading` outlives the call, which alone uses it meanwhile.
+            unsafe {
+                let told = (&raw mut reading).cast();
+                sys::rd_kafka_consume_callback_queue(self.queue, wait, Some(Reading::<F>::take), told);
             }
-            // The clock is asked only when nothing waits.
-            left = 0;
-            each(Message { raw, lives: PhantomData });
-            // SAFETY: librdkafka gave us this message to own, and `each` could not keep it.
-            unsafe { sys::rd_kafka_message_destroy(raw) };
-            n += 1;
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                break;
+            }
+            wait = rest.as_millis().max(1) as i32;
         }
-        n
+    }
+}
+
+/// A read under way.
+struct Reading<F> {
+    each: F,
+    left: usize,
+}
+
+impl<F: FnMut(Message<'_>)> Reading<F> {
+    /// Called by librdkafka, within the read, with a message that it frees afterwards.
+    unsafe extern "C" fn take(raw: *mut sys::rd_kafka_message_t, told: *mut std::ffi::c_void) {
+        // SAFETY: `read` gave librdkafka this address for the time of the call.
+        let reading = unsafe { &mut *told.cast::<Reading<F>>() };
+        (reading.each)(Message { raw, lives: PhantomData });
+        reading.left -= 1;
+        if reading.left == 0 {
+            // What has been taken from the queue and not been given to us goes back to its front.
+            // SAFETY: it sets a flag of this thread; the client is not looked at.
+            unsafe { sys::rd_kafka_yield(std::ptr::null_mut()) };
+        }
     }
 }
 

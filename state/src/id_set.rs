@@ -201,6 +201,23 @@ impl IdSet {
         false
     }
 
+    /// Has the processor fetch what [`IdSet::contains_since`] will read for this fingerprint; a hint, to be given while there is
+    /// other work to do.
+    #[inline]
+    pub fn prefetch_since(&self, oldest: u64, fingerprint: u128) {
+        self.buckets.iter().rev().take_while(|(bucket, _)| *bucket >= oldest).for_each(|(_, held)| {
+            held.ids.prefetch(fingerprint);
+        });
+    }
+
+    /// The same for [`IdSet::insert`] and [`IdSet::contains`].
+    #[inline]
+    pub fn prefetch(&self, bucket: u64, fingerprint: u128) {
+        if let Some(held) = self.bucket(bucket) {
+            held.ids.prefetch(fingerprint);
+        }
+    }
+
     /// Every id of `bucket`, in no order; of those that memory has in part, the low bits.
     pub fn each(&self, bucket: u64, mut each: impl FnMut(u128)) {
         match self.bucket(bucket).map(|held| &held.ids) {
@@ -391,6 +408,14 @@ impl Prints {
             Prints::Wide(ids) => ids.contains(fingerprint),
             Prints::Close(ids) => ids.contains(close(fingerprint)),
             Prints::Narrow(ids) => ids.contains(low(fingerprint)),
+        }
+    }
+
+    fn prefetch(&self, fingerprint: u128) {
+        match self {
+            Prints::Wide(ids) => ids.prefetch(fingerprint),
+            Prints::Close(ids) => ids.prefetch(close(fingerprint)),
+            Prints::Narrow(ids) => ids.prefetch(low(fingerprint)),
         }
     }
 

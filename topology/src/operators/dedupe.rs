@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::formats::{Datum, Format};
 use crate::view::View;
 use std::sync::Arc;
-use tidemill_state::{IdShape, Width, fingerprint};
+use tidemill_state::{IdSet, IdShape, Width, fingerprint};
 
 /// Ids that a task remembers, where the YAML names no bound.
 pub(crate) const AT_MOST: usize = 20_000_000;
@@ -52,6 +52,15 @@ impl Dedupe {
     /// The oldest bucket that is still asked at this stream time.
     pub fn oldest(&self, stream_time: i64) -> u64 {
         self.bucket(stream_time).saturating_sub(1)
+    }
+
+    /// A record is about to be worked: what will be asked of its id is fetched meanwhile. Nothing but a hint: what the
+    /// record's operators do to the id is not known yet.
+    #[inline]
+    pub fn expect(&self, set: &IdSet, view: &View<'_>, stream_time: i64) {
+        if let Datum::Text(text) = view.get(&self.by) {
+            set.prefetch_since(self.oldest(stream_time), fingerprint(text.as_bytes()));
+        }
     }
 
     pub fn apply(&self, set: usize, view: &View<'_>, pass: &mut Pass<'_>) -> Result<Flow, Failure> {

@@ -64,6 +64,9 @@ impl Task {
         let (topic, partition) = (&*self.id.topic, self.id.partition);
         let mut view =
             View { record: *record, topic, partition, key, value, time: 0, arrived, changes: Changes::default() };
+        for (dedupe, set) in stage.dedupes.iter().zip(&self.sets) {
+            dedupe.expect(set, &view, self.stream_time);
+        }
         let time = event_time_of(stage, &view)?;
         view.time = time.unwrap_or(0);
         let mut pass = Pass {

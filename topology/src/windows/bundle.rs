@@ -46,7 +46,7 @@ impl Bundle {
 }
 
 /// The ids of a partial.
-pub(super) fn unpack(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+pub(super) fn unpack(bytes: &[u8]) -> impl Iterator<Item = u64> + Clone + '_ {
     let (ids, _) = bytes.as_chunks::<8>();
     ids.iter().map(|id| u64::from_be_bytes(*id))
 }

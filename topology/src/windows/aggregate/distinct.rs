@@ -19,6 +19,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 /// Ids that a task keeps for one aggregate, where the YAML names no bound: 20 million, 160 MB in the log.
 pub(crate) const AT_MOST: usize = 20_000_000;
 
+/// Look-ups that are under way at once, of ids that came together.
+const AHEAD: usize = 8;
+
 /// Where texts and numbers of the same digits must differ.
 const NUMBER: u64 = 1;
 
@@ -128,11 +131,17 @@ impl Distinct {
         &mut self,
         store: &dyn StateStore,
         place: Place<'_>,
-        prints: impl Iterator<Item = u64>,
+        prints: impl Iterator<Item = u64> + Clone,
         (mut ids, mut beyond): (u64, Option<u64>),
     ) -> Result<(u64, Option<u64>), StoreError> {
         let (bucket, salt) = (bucket(place.start), self.salt(place.key));
+        // What is looked up a little later is on its way meanwhile.
+        prints.clone().take(AHEAD).for_each(|print| self.set.prefetch(bucket, self.mixed(salt, print)));
+        let mut ahead = prints.clone().skip(AHEAD);
         for print in prints {
+            if let Some(print) = ahead.next() {
+                self.set.prefetch(bucket, self.mixed(salt, print));
+            }
             let mixed = self.mixed(salt, print);
             let found = match beyond.is_none() && self.set.has_room(self.at_most) {
                 true => self.keep(bucket, mixed),
