@@ -5,13 +5,14 @@
 
 use super::client::Connection;
 use super::errors::{Fault, is_configuration};
+use super::patience::Patience;
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions to a broker that did not answer.
@@ -56,7 +57,7 @@ pub(super) fn options() -> AdminOptions {
 /// # Errors
 /// No broker answers, or the credentials are wrong.
 pub(super) fn reach(connection: &Connection) -> Result<Vec<i32>, Fault> {
-    let until = Instant::now() + PATIENCE;
+    let mut patience = Patience::of(PATIENCE);
     let wrong = |e: KafkaError| Fault::configuration(format!("{e}; check kafka.properties"));
     // A consumer, for an admin client never hears why a connection was lost.
     let probe: BaseConsumer<Refusals> = connection.raw().create_with_context(Refusals::default()).map_err(wrong)?;
@@ -65,7 +66,7 @@ pub(super) fn reach(connection: &Connection) -> Result<Vec<i32>, Fault> {
             Ok(metadata) => return Ok(metadata.brokers().iter().map(|b| b.id()).collect()),
             Err(e) => {
                 while probe.poll(Duration::from_millis(20)).is_some() {}
-                unreachable_yet(connection, &e, probe.context().heard(), Instant::now() > until)?;
+                unreachable_yet(connection, &e, probe.context().heard(), patience.is_over())?;
             }
         }
     }
@@ -135,7 +136,7 @@ fn config(admin: &Admin, of: ResourceSpecifier<'_>, name: &str) -> Result<Option
 
 /// Settings of brokers or topics. A broker that does not answer is asked again for a while.
 pub(super) fn describe(admin: &Admin, of: &[ResourceSpecifier<'_>]) -> Result<Vec<ConfigResource>, Fault> {
-    let until = Instant::now() + 3 * PATIENCE;
+    let mut patience = Patience::of(3 * PATIENCE);
     loop {
         let code = match futures_executor::block_on(admin.describe_configs(of, &options())) {
             Ok(answers) => match answers.into_iter().collect() {
@@ -149,7 +150,7 @@ pub(super) fn describe(admin: &Admin, of: &[ResourceSpecifier<'_>]) -> Result<Ve
             let cause = format!("describing {of:?}: {code}; grant DescribeConfigs to this user");
             return Err(Fault::configuration(cause));
         }
-        if Instant::now() > until {
+        if patience.is_over() {
             return Err(Fault::failed(format!("describing {of:?}: {code}; the brokers do not answer, try again")));
         }
         std::thread::sleep(AGAIN);

@@ -10,6 +10,7 @@ mod committer;
 mod errors;
 mod native;
 mod outlet;
+mod patience;
 mod producer;
 mod purge;
 mod reader;

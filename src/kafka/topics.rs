@@ -6,6 +6,7 @@
 use super::broker::{self, Admin};
 use super::client::Connection;
 use super::errors::Fault;
+use super::patience::Patience;
 use rdkafka::admin::{NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
@@ -211,11 +212,11 @@ impl<'a> Topics<'a> {
     /// # Errors
     /// The cluster cannot be asked.
     pub fn check_patiently(&self) -> Result<Vec<Difference>, Fault> {
-        let until = Instant::now() + NEWS;
+        let mut patience = Patience::of(NEWS);
         loop {
             let differences = self.check()?;
             let missing = differences.iter().any(|d| matches!(d, Difference::Missing { .. }));
-            if !missing || Instant::now() > until {
+            if !missing || patience.is_over() {
                 return Ok(differences);
             }
             std::thread::sleep(broker::AGAIN);
