@@ -121,7 +121,7 @@ impl<T: Print> Ids<T> {
     }
 
     /// Has the processor fetch what a look-up of this id will read, while there is other work to do: with many ids it
-    /// lies in no cache, and waiting for it takes longer than all else.
+    /// lies in no cache, and a look-up mostly waits.
     #[inline]
     pub(crate) fn prefetch(&self, id: T) {
         let hash = id.mix(self.secret);

@@ -57,7 +57,7 @@ impl Context {
 
     /// Whether this is the context of something that nobody keeps.
     pub(crate) fn is_unsampled(text: &[u8]) -> bool {
-        text.get(LENGTH - 1).is_some_and(|digit| UNSAMPLED[usize::from(*digit)])
+        text.get(LENGTH - 1).is_some_and(|digit| NIBBLES[usize::from(*digit)] & (NONE | SAMPLED) == 0)
     }
 
     /// `None` for whatever is no context: W3C says to go on as if there were none.
@@ -126,17 +126,6 @@ fn raw<'a>(headers: Headers<'a>) -> Option<&'a [u8]> {
     found
 }
 
-/// By the last digit of the flags: asked of every record.
-static UNSAMPLED: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut digit = 0;
-    while digit < table.len() {
-        table[digit] = matches!(nibble(digit as u8), Some(flags) if flags & SAMPLED == 0);
-        digit += 1;
-    }
-    table
-};
-
 const fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -145,9 +134,12 @@ const fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
-/// What a digit stands for; over 15: it is none.
+/// Has bits that no digit has.
+const NONE: u8 = 0xf0;
+
+/// What a digit stands for, or [`NONE`]: asked of every record, so by a table.
 static NIBBLES: [u8; 256] = {
-    let mut table = [0xff; 256];
+    let mut table = [NONE; 256];
     let mut digit = 0;
     while digit < table.len() {
         if let Some(nibble) = nibble(digit as u8) {
@@ -160,7 +152,7 @@ static NIBBLES: [u8; 256] = {
 
 fn byte(digits: &[u8]) -> Option<u8> {
     let [high, low] = [digits[0], digits[1]].map(|digit| NIBBLES[usize::from(digit)]);
-    (high | low <= 15).then_some(high << 4 | low)
+    ((high | low) & NONE == 0).then_some(high << 4 | low)
 }
 
 fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
