@@ -1,6 +1,7 @@
 //! A real Kafka cluster for one test, by `tests/stack/kafka-cluster`. Knows the script's options and its env file only;
 //! tests call it. Invariant: the nodes end with the value, or with this process if that dies first.
 
+use crate::segments::Segments;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::net::SocketAddr;
@@ -62,7 +63,17 @@ impl Cluster {
         Cluster { bootstrap, upstreams, sasl, directory: directory.to_owned(), _scratch: None }
     }
 
-    /// kill -9; nodes count from 1.
+    /// The brokers' own files.
+    pub fn segments(&self) -> Segments {
+        Segments::new(&self.directory)
+    }
+
+    /// In order: its partitions have other leaders before it ends. Nodes count from 1.
+    pub fn stop(&self, node: usize) -> Result<(), String> {
+        self.node("stop", node)
+    }
+
+    /// kill -9.
     pub fn kill(&self, node: usize) -> Result<(), String> {
         self.node("kill", node)
     }

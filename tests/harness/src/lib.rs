@@ -14,6 +14,7 @@ pub mod process;
 pub mod proxy;
 pub mod psql;
 pub mod rng;
+pub mod segments;
 pub mod strays;
 pub mod traced;
 pub mod verdict;

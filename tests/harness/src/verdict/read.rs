@@ -1,7 +1,9 @@
 //! Reads topics, ends and group offsets as any consumer would, and creates topics. Knows rdkafka; called by the driver
-//! and by tests. Invariant: a topic is read to its end, committed records alone, each partition in order.
+//! and by tests. Invariant: a topic is read to its end, committed records alone, each partition in order. Where brokers
+//! are killed, what is committed is read from their files, since what they say of it may be wrong (`crate::segments`).
 
 use super::Row;
+use crate::segments::{Aborted, Segments};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -18,6 +20,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Broker {
     bootstrap: String,
+    segments: Option<Segments>,
 }
 
 fn row_of(message: &BorrowedMessage<'_>) -> Row {
@@ -45,7 +48,12 @@ fn created_all(results: Vec<rdkafka::admin::TopicResult>) -> Result<(), String> 
 
 impl Broker {
     pub fn new(bootstrap: &str) -> Broker {
-        Broker { bootstrap: bootstrap.to_owned() }
+        Broker { bootstrap: bootstrap.to_owned(), segments: None }
+    }
+
+    /// The same, with the brokers' own files to say what was aborted.
+    pub fn by(self, segments: Segments) -> Broker {
+        Broker { segments: Some(segments), ..self }
     }
 
     fn config(&self, isolation: &str, group: &str) -> ClientConfig {
@@ -176,9 +184,21 @@ impl Broker {
         }
     }
 
-    /// Every committed record, each partition in order.
+    /// By the files of each partition's leader; nothing for a reader that believes the brokers.
+    fn aborted(&self, topic: &str) -> Result<BTreeMap<i32, Aborted>, String> {
+        let Some(segments) = &self.segments else {
+            return Ok(BTreeMap::new());
+        };
+        let leaders = self.leaders(topic)?.into_iter();
+        leaders.map(|(partition, leader)| Ok((partition, segments.aborted(leader, topic, partition)?))).collect()
+    }
+
+    /// Every committed record, each partition in order. By the brokers' files, the topic must have settled.
     pub fn committed(&self, topic: &str, mut take: impl FnMut(&Row)) -> Result<(), String> {
-        let consumer = self.consumer("read_committed", "harness")?;
+        let aborted = self.aborted(topic)?;
+        let stands = |row: &Row| !aborted.get(&row.partition).is_some_and(|aborted| aborted.has(row.offset));
+        let isolation = if self.segments.is_some() { "read_uncommitted" } else { "read_committed" };
+        let consumer = self.consumer(isolation, "harness")?;
         let mut left: BTreeSet<i32> = self.partitions(topic)?.into_iter().collect();
         let mut all = TopicPartitionList::new();
         for partition in &left {
@@ -188,7 +208,7 @@ impl Broker {
         let mut heard = Instant::now();
         while !left.is_empty() {
             match consumer.poll(Duration::from_millis(200)) {
-                Some(Ok(message)) => take(&row_of(&message)),
+                Some(Ok(message)) => Some(row_of(&message)).filter(stands).iter().for_each(&mut take),
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
                 // Connections may break while a broker comes back; librdkafka goes on by itself.
                 Some(Err(_)) | None => {

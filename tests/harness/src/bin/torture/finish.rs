@@ -6,6 +6,7 @@ use crate::world::{APP, INPUT, KEPT, World};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 use tidemill_harness::oracle::{First, Second};
+use tidemill_harness::segments::Hidden;
 use tidemill_harness::verdict::{Broker, Copies, DeadLetters, Expected, Results, StateDump, Tally, Windows};
 
 const RUNNING: &str = "torture-running";
@@ -17,6 +18,7 @@ const STALL: Duration = Duration::from_secs(120);
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// What a restore after SIGKILL read beyond its bound.
+#[derive(Default)]
 pub struct Bounds {
     pub checked: u64,
     pub largest_restore: u64,
@@ -154,9 +156,26 @@ impl World {
         Ok(())
     }
 
+    /// Aborted transactions that a broker's index hides from readers of committed records: the broker's fault, of which
+    /// the product's own readers may see something too.
+    pub fn hidden(&self) -> Result<Vec<String>, String> {
+        let segments = self.cluster.segments();
+        let mut lines = Vec::new();
+        for node in 1..=self.options.nodes as i32 {
+            let of = |found: Hidden| {
+                format!(
+                    "broker {node}, {}: producer {} from {}, behind {}",
+                    found.place, found.producer, found.first, found.behind
+                )
+            };
+            lines.extend(segments.hidden(node)?.into_iter().map(of));
+        }
+        Ok(lines)
+    }
+
     /// Restores of a directory whose process was killed, against the largest transaction of the task.
     pub fn check_bounds(&mut self) -> Result<Bounds, String> {
-        let mut bounds = Bounds { checked: 0, largest_restore: 0, largest_transaction: 0 };
+        let mut bounds = Bounds::default();
         let bounded = self.ledger.bounded.clone();
         for (stage, topic) in [("events", INPUT), ("again", KEPT)] {
             let largest = self.broker.largest_transactions(&format!("{APP}-{stage}-{topic}-changelog"))?;

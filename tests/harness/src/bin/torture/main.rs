@@ -24,6 +24,14 @@ const RATE: u64 = 2_000;
 /// Seconds between kills that the schedule comes to by itself, about.
 const BETWEEN_KILLS: u64 = 4;
 
+/// What a run shows once all is still.
+#[derive(Default)]
+struct Found {
+    tally: Tally,
+    bounds: Bounds,
+    hidden: Vec<String>,
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
@@ -51,23 +59,19 @@ fn torture(options: &Options, seed: u64, scratch: &Path) -> (Value, bool) {
         Err(error) => return (json!({ "seed": seed, "error": error }), false),
     };
     let mut error = None;
-    let (mut tally, mut bounds) = (Tally::default(), Bounds { checked: 0, largest_restore: 0, largest_transaction: 0 });
-    if let Err(e) = run(&mut world, seed).and_then(|()| {
-        tally = world.judge()?;
-        bounds = world.check_bounds()?;
-        Ok(())
-    }) {
+    let mut found = Found::default();
+    if let Err(e) = run(&mut world, seed).and_then(|()| found.look(&mut world)) {
         error = Some(e);
     }
-    for example in &tally.examples {
+    for example in found.tally.examples.iter().chain(&found.hidden) {
         eprintln!("{example}");
     }
     for violation in world.violations.iter().chain(&world.ledger.rebuilds).chain(&error) {
         eprintln!("violation: {violation}");
     }
     let is_clean =
-        tally.is_clean() && world.violations.is_empty() && world.ledger.rebuilds.is_empty() && error.is_none();
-    (figures(&world, (&tally, &bounds, error), seed), is_clean)
+        found.tally.is_clean() && world.violations.is_empty() && world.ledger.rebuilds.is_empty() && error.is_none();
+    (figures(&world, &found, error, seed), is_clean)
 }
 
 fn run(world: &mut World, seed: u64) -> Result<(), String> {
@@ -107,8 +111,17 @@ fn gap(world: &mut World) -> u64 {
     }
 }
 
-fn figures(world: &World, (tally, bounds, error): (&Tally, &Bounds, Option<String>), seed: u64) -> Value {
-    let ledger = &world.ledger;
+impl Found {
+    fn look(&mut self, world: &mut World) -> Result<(), String> {
+        self.hidden = world.hidden()?;
+        self.tally = world.judge()?;
+        self.bounds = world.check_bounds()?;
+        Ok(())
+    }
+}
+
+fn figures(world: &World, found: &Found, error: Option<String>, seed: u64) -> Value {
+    let (ledger, tally, bounds) = (&world.ledger, &found.tally, &found.bounds);
     json!({
         "records": world.options.records,
         "kills": world.killed(),
@@ -117,6 +130,7 @@ fn figures(world: &World, (tally, bounds, error): (&Tally, &Bounds, Option<Strin
         "lost": tally.lost,
         "duplicated": tally.duplicated,
         "wrong": tally.wrong,
+        "hidden_by_brokers": found.hidden.len(),
         "rebuilds": ledger.rebuilds.len(),
         "first_times": ledger.first_times,
         "restores": ledger.restored,

@@ -79,7 +79,7 @@ impl World {
         let kept = ["log.retention.ms=-1"];
         let cluster = Cluster::start_in(&scratch.join("kafka"), options.nodes, &bound.ports(), &kept);
         let proxy = bound.upstream(&cluster.upstreams);
-        let broker = Broker::new(&cluster.bootstrap);
+        let broker = Broker::new(&cluster.bootstrap).by(cluster.segments());
         broker.create_topic(INPUT, options.partitions, options.nodes as i32)?;
         let seats = (1..=options.processes).map(|number| Seat::new(number, scratch)).collect();
         let world = World {
