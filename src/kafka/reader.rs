@@ -106,6 +106,8 @@ struct Flow {
     /// Where the next batch begins.
     at: i64,
     building: Option<Batch>,
+    /// Records of the last batch and their bytes: the next one is mostly as large, and need not grow to it.
+    last: (usize, usize),
     /// Batches that found the mailbox full; the partition is paused meanwhile.
     held: VecDeque<Batch>,
     sink: Box<dyn Fn(Batch) -> Result<(), Full> + Send>,
@@ -231,7 +233,8 @@ impl Reader {
         if let Err(e) = sought {
             return self.fatal(Fault::failed(format!("task {task}: seeking to offset {position} failed: {e}")));
         }
-        let flow = Flow { task: task.clone(), assignment, at: position, building: None, held: VecDeque::new(), sink };
+        let (task, held) = (task.clone(), VecDeque::new());
+        let flow = Flow { task, assignment, at: position, building: None, last: (0, 0), held, sink };
         self.keep_flows(|f| f.task != flow.task);
         self.flows.push(flow);
     }
@@ -384,6 +387,7 @@ impl Reader {
         let mut full = TopicPartitionList::new();
         for flow in self.flows.iter_mut() {
             let Some(mut batch) = flow.building.take() else { continue };
+            flow.last = (batch.len(), batch.bytes());
             batch.arrived = clock::now();
             if !flow.held.is_empty() {
                 flow.held.push_back(batch);
@@ -472,7 +476,11 @@ impl Flow {
     }
 
     fn batch(&mut self) -> &mut Batch {
-        let (task, assignment, at) = (&self.task, self.assignment, self.at);
-        self.building.get_or_insert_with(|| Batch::new(task.topic.clone(), task.partition, assignment, at))
+        let (task, assignment, at, (records, bytes)) = (&self.task, self.assignment, self.at, self.last);
+        self.building.get_or_insert_with(|| {
+            let mut batch = Batch::new(task.topic.clone(), task.partition, assignment, at);
+            batch.reserve(records, bytes);
+            batch
+        })
     }
 }

@@ -78,6 +78,12 @@ impl Batch {
         }
     }
 
+    /// Room for so many records more, of so many bytes in all. Nothing but a hint.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.slots.reserve(records);
+        self.buf.reserve(bytes);
+    }
+
     /// Adds one record; its headers follow through [`Batch::push_header`]. Moves `next` behind it.
     pub fn push(&mut self, offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
         debug_assert!(offset >= self.next, "records come in offset order");

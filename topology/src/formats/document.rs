@@ -23,14 +23,17 @@ enum Content<'a> {
     Plain(Datum<'a>),
 }
 
+const NO_SLOT: usize = usize::MAX;
+
 /// A JSON text of which only places are known.
 #[derive(Debug, Clone)]
 struct Scanned<'a> {
     text: &'a str,
     wanted: &'a Wanted,
     slots: &'a [Slot],
-    /// The number that was read last, and of which slot: whoever checks one mostly sums it too.
-    number: Cell<Option<(usize, Decimal)>>,
+    /// The slot whose number was read last, and that number: whoever checks one mostly sums it too.
+    known: Cell<usize>,
+    number: Cell<Decimal>,
     /// Top-level fields that were set, which hide those of the text; the last of a name counts.
     set: Vec<(&'a Path, Value)>,
     /// The whole, should somebody ask for what nobody had announced.
@@ -61,8 +64,9 @@ impl<'a> Document<'a> {
         if let Ok(text) = str::from_utf8(bytes)
             && let Some(slots) = scan(text, wanted, scratch)
         {
-            let (number, set, whole) = (Cell::new(None), Vec::new(), OnceCell::new());
-            let scanned = Scanned { text, wanted, slots, number, set, whole };
+            let (known, number) = (Cell::new(NO_SLOT), Cell::new(Decimal::ZERO));
+            let (set, whole) = (Vec::new(), OnceCell::new());
+            let scanned = Scanned { text, wanted, slots, known, number, set, whole };
             return Ok(Document(Content::Scanned(scanned)));
         }
         Ok(Document::from_json(json::read(bytes)?))
@@ -175,10 +179,8 @@ impl Scanned<'_> {
             return find(value, &path[1..]);
         }
         match self.wanted.slot_of(path) {
-            Some(slot) => match self.number.get().filter(|(known, _)| *known == slot) {
-                Some((_, number)) => Datum::Number(number),
-                None => self.read(slot),
-            },
+            Some(slot) if slot == self.known.get() => Datum::Number(self.number.get()),
+            Some(slot) => self.read(slot),
             None => find(self.whole(), path),
         }
     }
@@ -186,7 +188,8 @@ impl Scanned<'_> {
     fn read(&self, slot: usize) -> Datum<'_> {
         let datum = self.slots[slot].datum(self.text);
         if let Datum::Number(number) = &datum {
-            self.number.set(Some((slot, *number)));
+            self.known.set(slot);
+            self.number.set(*number);
         }
         datum
     }
