@@ -103,7 +103,10 @@ impl Actor for PartitionActor {
 impl Handler<Work> for PartitionActor {
     type Result = ();
 
-    fn handle(&mut self, Work(batch, _weight): Work, _: &mut Self::Context) {
+    fn handle(&mut self, Work(batch, _weight): Work, ctx: &mut Self::Context) {
+        // An actor works its mailbox until it is empty, and a reader that is faster fills it meanwhile: the lane and its other
+        // tasks have their turn behind each batch, or no seal would come while there is work.
+        ctx.wait(tokio::task::yield_now().into_actor(self));
         let Phase::Running { task, .. } = &mut self.phase else { return };
         if batch.assignment != task.assignment() {
             tracing::debug!(task = %task.id(), "a batch of an earlier assignment");

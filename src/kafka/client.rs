@@ -63,6 +63,9 @@ const SEND_BYTES: u64 = 1 << 30;
 /// Default of `transaction.timeout.ms`: bounds how long a dead owner holds others up.
 const TRANSACTION_TIMEOUT_MS: u64 = 15_000;
 
+/// An answer of so many bytes is worth its request.
+const FETCH_MIN_BYTES: &str = "65536";
+
 /// How this process reaches Kafka, and as whom.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -73,6 +76,8 @@ pub struct Connection {
     properties: BTreeMap<String, String>,
     /// Bytes that fetched records may take before they are read.
     fetch_bytes: u64,
+    /// How long the broker may wait until it has [`FETCH_MIN_BYTES`] to answer with.
+    fetch_wait: Duration,
     /// Bytes that a lane's producer may hold.
     send_bytes: u64,
     /// Who is shown what its clients say of themselves.
@@ -97,6 +102,7 @@ impl Connection {
             instance: instance.to_owned(),
             properties: settings.properties.clone(),
             fetch_bytes,
+            fetch_wait: settings.commit_interval / 10,
             send_bytes: SEND_BYTES,
             seen: Seen::default(),
         })
@@ -112,8 +118,9 @@ impl Connection {
         }
         let (app, instance) = (name.to_owned(), std::process::id().to_string());
         let (brokers, group) = (brokers.to_owned(), format!("tidemill-{name}"));
-        let (fetch_bytes, send_bytes, seen) = (16 << 20, SEND_BYTES, Seen::default());
-        Ok(Connection { brokers, group, app, instance, properties, fetch_bytes, send_bytes, seen })
+        let (fetch_bytes, fetch_wait) = (16 << 20, Duration::from_millis(10));
+        let (send_bytes, seen) = (SEND_BYTES, Seen::default());
+        Ok(Connection { brokers, group, app, instance, properties, fetch_bytes, fetch_wait, send_bytes, seen })
     }
 
     /// The same, and what its clients say of themselves is shown.
@@ -147,6 +154,10 @@ impl Connection {
         default(&mut c, "heartbeat.interval.ms", "1000");
         // The default of a second stalls a reader that was slower than the fetcher for a moment.
         default(&mut c, "fetch.queue.backoff.ms", "10");
+        // Records that trickle in would be answered one by one, thousands of times a second. What a commit waits for anyway can
+        // wait a tenth of that for its like.
+        default(&mut c, "fetch.min.bytes", FETCH_MIN_BYTES);
+        default(&mut c, "fetch.wait.max.ms", &self.fetch_wait.as_millis().clamp(1, 500).to_string());
         default(&mut c, "check.crcs", "true");
         default(&mut c, "statistics.interval.ms", EVERY_MS);
         default(&mut c, "queued.max.messages.kbytes", &(self.fetch_bytes / 1024).clamp(1024, 2_097_151).to_string());
