@@ -156,6 +156,13 @@ class Trial:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return lines[-1][:300] if lines else "it said nothing"
 
+    def commits(self):
+        """Transactions that the peer says it committed; only Tidemill does say so, as it stops."""
+        for line in reversed(self.log.read_text(errors="replace").splitlines()):
+            if '"message":"stopped"' in line:
+                return json.loads(line).get("committed")
+        return None
+
     def _bytes(self):
         kinds = {"changelog": lambda d: self.group in d and "changelog" in d,
                  "repartition": self.between,
@@ -217,6 +224,8 @@ def race(rig, peer, topic, compare, share=0.5):
             row["rss_mb"] = round(processes.peak_rss_mb(trial.child.pid) or 0)
             time.sleep(peer.settle)
             trial.stop()
+            if commits := trial.commits():
+                row["commit_had_ms"] = round(wall / commits * 1000)   # what was asked for is not always what was had
             row["bytes_per_event"] = trial.bytes_per_event(topic.n) if peer.rows == "topic" else None
             wrong = compare(trial)
     except Failed as failure:
