@@ -196,3 +196,72 @@ impl Handler<Close> for PartitionActor {
         ctx.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Way;
+    use crate::meter;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+    use tidemill_observability::metrics::About;
+    use tidemill_state::MemoryStore;
+    use tidemill_topology::{Batch, TaskSetup, parse};
+
+    const COPY: &str = "app: a\nkafka: { brokers: b }\nsources: { in: { topic: in, max_ahead: never } }\noutputs: { out: { from: in } }\n";
+    /// Of a batch: enough that its making takes less than its work.
+    const RECORDS: i64 = 500;
+
+    fn actor() -> PartitionActor {
+        let loaded = parse(COPY, "copy.yaml", &|_| None).expect("it is a topology");
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::default());
+        let setup =
+            TaskSetup { partition: 0, partitions: 1, assignment: 1, store_id: 1, position: 0, cache_bytes: 1 << 20 };
+        let task =
+            Task::open(loaded.topology.stages[0].clone(), setup, store.clone(), None).expect("nothing is stored");
+        let [app, instance, version, librdkafka, rocksdb] = [(); 5].map(|()| String::new());
+        let metrics = Metrics::new(
+            &About { app, instance, version, librdkafka, rocksdb },
+            &meter::limits(&loaded.settings.alerts),
+        );
+        PartitionActor::new((task, store), Rc::default(), Protections::all(), metrics)
+    }
+
+    fn batch(from: i64) -> Batch {
+        let mut batch = Batch::new("in".into(), 0, 1, from);
+        (from..from + RECORDS)
+            .for_each(|offset| batch.push(offset, 1, None, Some(b"{\"a\": [1, 2, 3], \"b\": \"c\"}")));
+        batch
+    }
+
+    /// As a reader that is faster than the task: there is always a batch to be worked.
+    fn feed(actor: &Addr<PartitionActor>, (sent, over): (&AtomicUsize, &AtomicBool)) {
+        let (way, mut next) = (Way::new(0), batch(0));
+        while !over.load(Relaxed) {
+            match actor.try_send(Work(next, way.weigh(0))) {
+                Ok(()) => next = batch(RECORDS * (sent.fetch_add(1, Relaxed) as i64 + 1)),
+                Err(SendError::Full(Work(back, _))) => next = back,
+                Err(SendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    #[test]
+    fn a_mailbox_that_is_never_empty_leaves_the_others_their_turns() {
+        let (sent, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, told) = (sent.clone(), over.clone());
+        let most = System::new().block_on(async move {
+            let actor = actor().start();
+            let feeder = std::thread::spawn(move || feed(&actor, (&counted, &told)));
+            let mut most = 0;
+            while sent.load(Relaxed) < 500 {
+                let before = sent.load(Relaxed);
+                tokio::task::yield_now().await;
+                most = most.max(sent.load(Relaxed) - before);
+            }
+            over.store(true, Relaxed);
+            feeder.join().expect("it only sends");
+            most
+        });
+        assert!(most <= 2 * MAILBOX + 2, "{most} batches were worked before anybody else had a turn");
+    }
+}
