@@ -42,7 +42,7 @@ impl Clients {
         Clients {
             brokers: m.level("tidemill_kafka_brokers_up", client, "Brokers that a client is connected to. Clients: consumer, lane-N, sink-NAME."),
             requests: m.level("tidemill_kafka_requests_waiting", client, "Requests that wait to be sent, or for their answer."),
-            round_trip: m.level("tidemill_kafka_round_trip_seconds", client, "Mean round trip of a request, of the slowest broker; a fetch waits for records, so of a consumer up to half a second is normal."),
+            round_trip: m.level("tidemill_kafka_round_trip_seconds", client, "Mean round trip of a request, of the slowest broker; a fetch waits for records, so of a consumer up to fetch.wait.max.ms is normal."),
             queued: m.level("tidemill_kafka_queued_records", client, "Records in a client's queues: fetched and not read, or sent and not delivered."),
             queued_bytes: m.level("tidemill_kafka_queued_bytes", client, "Bytes of them; bound for consumers: tidemill_memory_limit_bytes{part=\"fetch\"}."),
             timeouts: m.count("tidemill_kafka_timeouts_total", client, "Requests that were given up."),

@@ -49,8 +49,10 @@ fn plant(world: &Observed, records: usize) {
     producer.flush(LONG).unwrap();
 }
 
+/// Everything is read and written, and librdkafka has said something: it does every five seconds, the first time too.
 fn settled(world: &Observed) -> Result<Scrape, String> {
     let (lag, scrape) = (world.real_lag()?, world.scrape()?);
+    scrape.sum("tidemill_kafka_brokers_up", &[])?;
     let sinks = scrape.sum("tidemill_sink_lag_records", &[])?;
     match (lag, scrape.sum("kafka_consumer_lag", &[])?, sinks) {
         (0, 0.0, 0.0) => Ok(scrape),
