@@ -4,9 +4,9 @@
 //! committer thread; tells the tasks what became of them. Told by the supervisor which tasks it has.
 //! Invariant: one set of sealed values at a time; the next seal waits for it, processing does not.
 
-use super::ends::{Asked, Ends};
+use super::ends::{self, Ends};
 use super::messages::{
-    Adopt, Applied, Close, Drain, Drained, Finished, Handed, InputEnd, Job, LetGo, Lost, Release, Seal, Totals, Work,
+    Adopt, Asked, Close, Drain, Drained, Finished, Handed, InputEnd, Job, LetGo, Look, Lost, Release, Totals, Work,
 };
 use super::partition::{PartitionActor, Pulse};
 use crate::clock;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tidemill_observability::metrics::Metrics;
 use tidemill_topology::{Batch, Sealed, TaskId};
 
-/// How often a lane looks whether a seal is due.
+/// How often a lane looks whether a seal is due, beside each batch.
 const TICK: Duration = Duration::from_millis(2);
 /// Adoptions, releases and outcomes that may wait: far more than a process has tasks.
 const MAILBOX: usize = 4_096;
@@ -163,7 +163,7 @@ impl LaneActor {
                 held.pulse.idle_check.set(None);
                 let actor = held.actor.clone();
                 let tell = Box::new(move |end, asked| drop(actor.try_send(InputEnd { end, asked })));
-                self.ends.ask(Asked { topic: task.topic.clone(), partition: task.partition, tell });
+                self.ends.ask(ends::Asked { topic: task.topic.clone(), partition: task.partition, tell });
             }
         }
     }
@@ -181,7 +181,12 @@ impl LaneActor {
         stop_points::reached(Point::Seal);
         let snapshot = self.snapshots.for_seal(self.protections);
         let tasks = self.tasks.values().filter(|t| t.behind || whom == Whom::All);
-        let asked: Vec<_> = tasks.map(|t| t.actor.send(Seal(snapshot.clone()))).collect();
+        let ask = |task: &Held| {
+            let answer = task.pulse.ask(snapshot.clone(), self.draining);
+            task.actor.do_send(Asked { in_turn: self.draining });
+            answer
+        };
+        let asked: Vec<_> = tasks.map(ask).collect();
         if asked.is_empty() {
             return self.rest(ctx);
         }
@@ -275,12 +280,12 @@ impl Actor for LaneActor {
 impl Handler<Adopt> for LaneActor {
     type Result = ();
 
-    fn handle(&mut self, Adopt { task, store }: Adopt, _: &mut Self::Context) {
+    fn handle(&mut self, Adopt { task, store }: Adopt, ctx: &mut Self::Context) {
         let (id, assignment, position) = (task.id().clone(), task.assignment(), task.position());
         let behind = task.takes_partials();
         let pulse = Rc::new(Pulse::default());
         let actor = PartitionActor::new((*task, store), pulse.clone(), self.protections, self.metrics.clone());
-        let actor = actor.traced(self.traces.clone()).start();
+        let actor = actor.traced(self.traces.clone()).of(ctx.address().recipient()).start();
         let (mailbox, full, metrics) = (actor.clone(), self.full.clone(), self.metrics.clone());
         let way = self.way.clone();
         let sink = Box::new(move |batch: Batch| {
@@ -300,6 +305,14 @@ impl Handler<Adopt> for LaneActor {
         });
         self.tasks.insert(id.clone(), Held { actor, pulse, behind });
         self.reader.start(Start { task: id, assignment, position, sink });
+    }
+}
+
+impl Handler<Look> for LaneActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        self.tick(ctx);
     }
 }
 
@@ -328,8 +341,8 @@ impl Handler<Finished> for LaneActor {
                 self.totals = totals;
                 for (task, sequence) in tasks {
                     if let Some(held) = self.tasks.get(&task) {
-                        let told = held.actor.send(Applied(sequence)).into_actor(self);
-                        ctx.spawn(told.map(|_, _, _| ()));
+                        held.pulse.applied(sequence);
+                        held.actor.do_send(Asked { in_turn: false });
                     }
                 }
             }
