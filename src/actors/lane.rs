@@ -44,6 +44,30 @@ struct Held {
     behind: bool,
 }
 
+impl Held {
+    /// It sees its pulse, be it only with the next of the batches that fill its mailbox.
+    fn nudge(&self) {
+        drop(self.actor.try_send(Asked { in_turn: false }));
+    }
+
+    /// What it seals, if anything; behind all that has arrived, if the lane drains.
+    fn asked(
+        &self,
+        snapshot: Arc<crate::exactly_once::Assignment>,
+        draining: bool,
+    ) -> impl Future<Output = Option<Handed>> + use<> {
+        let answer = self.pulse.ask(snapshot, draining);
+        let told = draining.then(|| self.actor.send(Asked { in_turn: true }));
+        self.nudge();
+        async move {
+            if let Some(told) = told {
+                told.await.ok()?;
+            }
+            answer.await.ok().flatten()
+        }
+    }
+}
+
 /// Which tasks a seal asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whom {
@@ -181,12 +205,7 @@ impl LaneActor {
         stop_points::reached(Point::Seal);
         let snapshot = self.snapshots.for_seal(self.protections);
         let tasks = self.tasks.values().filter(|t| t.behind || whom == Whom::All);
-        let ask = |task: &Held| {
-            let answer = task.pulse.ask(snapshot.clone(), self.draining);
-            task.actor.do_send(Asked { in_turn: self.draining });
-            answer
-        };
-        let asked: Vec<_> = tasks.map(ask).collect();
+        let asked: Vec<_> = tasks.map(|t| t.asked(snapshot.clone(), self.draining)).collect();
         if asked.is_empty() {
             return self.rest(ctx);
         }
@@ -194,7 +213,7 @@ impl LaneActor {
         let began = Instant::now();
         let answers = futures_util::future::join_all(asked).into_actor(self);
         let done = answers.map(move |answers, lane, ctx| {
-            let handed: Vec<Handed> = answers.into_iter().filter_map(|a| a.ok().flatten()).collect();
+            let handed: Vec<Handed> = answers.into_iter().flatten().collect();
             lane.commit(snapshot, handed, began, ctx);
         });
         ctx.spawn(done);
@@ -342,7 +361,7 @@ impl Handler<Finished> for LaneActor {
                 for (task, sequence) in tasks {
                     if let Some(held) = self.tasks.get(&task) {
                         held.pulse.applied(sequence);
-                        held.actor.do_send(Asked { in_turn: false });
+                        held.nudge();
                     }
                 }
             }
