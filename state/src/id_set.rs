@@ -12,7 +12,8 @@ use crate::{
 };
 use std::collections::VecDeque;
 
-/// Version of a segment's value: `[version][bytes of a fingerprint: 16 or 8][fingerprints, big-endian]`.
+/// Version of a segment's value: `[version][bytes of a fingerprint: 16, 10 or 8][fingerprints, big-endian]`. Of fewer than 16 it is
+/// the low bits; a set that keeps fewer than a segment has takes what it needs of them.
 const VERSION: u8 = 1;
 
 /// Ids in one segment at most. 512 KiB at full width: half of what a broker takes by default.
@@ -30,7 +31,7 @@ pub fn fingerprint(id: &[u8]) -> u128 {
 pub enum Width {
     /// 128 bits, 16 bytes an id.
     Wide,
-    /// 128 bits in the log, as `Wide`, and the low 80 of them in memory.
+    /// The low 80 bits, 10 bytes an id. Segments of 16 bytes are read too: they were written before there were these.
     Close,
     /// The low 64 bits, 8 bytes an id: half the memory and half the log.
     Narrow,
@@ -40,9 +41,15 @@ impl Width {
     /// In the log.
     fn bytes(self) -> usize {
         match self {
-            Width::Wide | Width::Close => 16,
+            Width::Wide => 16,
+            Width::Close => size_of::<Close>(),
             Width::Narrow => 8,
         }
+    }
+
+    /// Whether a segment with so many bytes an id has what this width keeps.
+    fn reads(self, bytes: usize) -> bool {
+        bytes == self.bytes() || self == Width::Close && bytes == Width::Wide.bytes()
     }
 }
 
@@ -70,6 +77,9 @@ pub struct IdSet {
     dead: Dead,
 }
 
+/// The low 80 bits, little-endian.
+type Close = [u8; 10];
+
 struct Bucket {
     ids: Prints,
     /// In the set, in no segment yet.
@@ -81,7 +91,7 @@ struct Bucket {
 
 enum Prints {
     Wide(Ids<u128>),
-    Close(Ids<[u8; 10]>),
+    Close(Ids<Close>),
     Narrow(Ids<u64>),
 }
 
@@ -462,7 +472,7 @@ fn low(fingerprint: u128) -> u64 {
     fingerprint as u64
 }
 
-fn close(fingerprint: u128) -> [u8; 10] {
+fn close(fingerprint: u128) -> Close {
     let bytes = fingerprint.to_le_bytes();
     *bytes.first_chunk().expect("sixteen are more than ten")
 }
@@ -472,23 +482,21 @@ fn pack(width: Width, ids: &[u128], out: &mut Vec<u8>) {
     out.push(VERSION);
     out.push(width.bytes() as u8);
     for &id in ids {
-        match width {
-            Width::Wide | Width::Close => out.extend_from_slice(&id.to_be_bytes()),
-            Width::Narrow => out.extend_from_slice(&low(id).to_be_bytes()),
-        }
+        out.extend_from_slice(&id.to_be_bytes()[size_of::<u128>() - width.bytes()..]);
     }
 }
 
 fn unpack(width: Width, version: u8, body: &[u8], mut into: impl FnMut(u128)) -> Result<(), CodecError> {
     let malformed = |cause: String| CodecError::Malformed { version, cause };
     let (&stored, packed) = body.split_first().ok_or_else(|| malformed("no width".into()))?;
-    if stored as usize != width.bytes() {
+    let stored = stored as usize;
+    if !width.reads(stored) {
         return Err(malformed(format!("fingerprints of {stored} bytes where {} are kept", width.bytes())));
     }
-    if !packed.len().is_multiple_of(width.bytes()) {
+    if !packed.len().is_multiple_of(stored) {
         return Err(malformed(format!("{} bytes of fingerprints are no whole number of them", packed.len())));
     }
-    for chunk in packed.chunks_exact(width.bytes()) {
+    for chunk in packed.chunks_exact(stored) {
         into(chunk.iter().fold(0, |id, &byte| id << 8 | u128::from(byte)));
     }
     Ok(())

@@ -104,7 +104,9 @@ fn a_table_of_version_1() {
 
 #[test]
 fn an_id_set_of_version_1() {
-    for (width, name) in [(Width::Wide, "id_set_wide.v1"), (Width::Narrow, "id_set_narrow.v1")] {
+    let files =
+        [(Width::Wide, "id_set_wide.v1"), (Width::Close, "id_set_close.v1"), (Width::Narrow, "id_set_narrow.v1")];
+    for (width, name) in files {
         let shape = IdShape { width, at_most: 100 };
         let mut set = IdSet::new(4, shape);
         for id in ["anna", "berta", "", "Ümläut"] {
@@ -115,7 +117,13 @@ fn an_id_set_of_version_1() {
         golden(name, &framed(&changes));
         let store = MemoryStore::new();
         store.apply(&changes, &Meta { checkpoint: vec![], position: 1, append_time: 0 }).unwrap();
-        let set = IdSet::open(4, shape, &store).unwrap();
-        assert!(set.contains(1_767_261_600_000, fingerprint(b"anna")) && set.total() == 4);
+        // A close one has written such as the wide one, too.
+        let readers = if width == Width::Wide { vec![Width::Wide, Width::Close] } else { vec![width] };
+        for width in readers {
+            let set = IdSet::open(4, IdShape { width, at_most: 100 }, &store).unwrap();
+            assert!(set.contains(1_767_261_600_000, fingerprint(b"anna")) && set.total() == 4);
+        }
+        let other = if width == Width::Narrow { Width::Close } else { Width::Narrow };
+        assert!(IdSet::open(4, IdShape { width: other, at_most: 100 }, &store).is_err(), "{name} read as {other:?}");
     }
 }

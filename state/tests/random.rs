@@ -209,9 +209,9 @@ fn an_id_set_is_its_model<P: Place>() {
         3 => Just(IdOp::Commit),
         1 => Just(IdOp::Crash),
     ];
-    let lives = (prop::bool::ANY, prop::collection::vec(op, 1..80));
-    let life = |(wide, ops): (bool, Vec<IdOp>)| {
-        let width = if wide { Width::Wide } else { Width::Narrow };
+    let widths = prop::sample::select(vec![Width::Wide, Width::Close, Width::Narrow]);
+    let lives = (widths, prop::collection::vec(op, 1..80));
+    let life = |(width, ops): (Width, Vec<IdOp>)| {
         id_set_life::<P>(IdShape { width, at_most: usize::MAX }, ops);
         Ok(())
     };

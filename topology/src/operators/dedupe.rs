@@ -1,6 +1,6 @@
 //! `dedupe`: a record whose id was seen within the last so much stream time goes no further.
 //!
-//! Called by [`Operator`](super::Operator). Ids are fingerprints of 128 bits, 80 of them in memory, in buckets of the stream time at which they
+//! Called by [`Operator`](super::Operator). Ids are fingerprints, the low 80 bits of xxh3-128, in buckets of the stream time at which they
 //! came, so that a record that is late itself is known as well as any other; the newest two buckets are asked. Knows
 //! nothing of wall time. Invariant: a duplicate is found for at least `within` behind the first, and for at most twice
 //! that; an id is remembered only once its record was accepted.
@@ -36,6 +36,7 @@ pub(crate) struct Seen {
 }
 
 impl Dedupe {
+    /// As it was first called, which stays: stores and logs of then are read.
     pub fn shape(&self) -> String {
         format!("ids of 128 bits, in buckets of {} ms", self.within)
     }
