@@ -50,14 +50,15 @@ impl Held {
         drop(self.actor.try_send(Asked { in_turn: false }));
     }
 
-    /// What it seals, if anything; behind all that has arrived, if the lane drains.
+    /// What it seals, if anything; `in_turn`: behind all that has arrived, as where the lane drains, and where partials have come,
+    /// which are few and come together.
     fn asked(
         &self,
         snapshot: Arc<crate::exactly_once::Assignment>,
-        draining: bool,
+        in_turn: bool,
     ) -> impl Future<Output = Option<Handed>> + use<> {
-        let answer = self.pulse.ask(snapshot, draining);
-        let told = draining.then(|| self.actor.send(Asked { in_turn: true }));
+        let answer = self.pulse.ask(snapshot, in_turn);
+        let told = in_turn.then(|| self.actor.send(Asked { in_turn: true }));
         self.nudge();
         async move {
             if let Some(told) = told {
@@ -205,7 +206,8 @@ impl LaneActor {
         stop_points::reached(Point::Seal);
         let snapshot = self.snapshots.for_seal(self.protections);
         let tasks = self.tasks.values().filter(|t| t.behind || whom == Whom::All);
-        let asked: Vec<_> = tasks.map(|t| t.asked(snapshot.clone(), self.draining)).collect();
+        let in_turn = self.draining || whom == Whom::Behind;
+        let asked: Vec<_> = tasks.map(|t| t.asked(snapshot.clone(), in_turn)).collect();
         if asked.is_empty() {
             return self.rest(ctx);
         }
@@ -331,7 +333,10 @@ impl Handler<Look> for LaneActor {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
-        self.tick(ctx);
+        // What is urgent can wait for a tick: mostly more of its like is on its way, and one commit carries all.
+        if self.last_seal.elapsed() >= self.settings.interval {
+            self.tick(ctx);
+        }
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Task {
     position: i64,
     /// Something has changed since the last seal, be it only the time.
     moved: bool,
+    /// Partials have come since the last seal: records, not the mere end of a transaction behind them.
+    heard: bool,
     stream_time: i64,
     /// Behind a repartition: the stream time of every task in front of it, by its partition.
     upstream: Vec<i64>,
@@ -151,7 +153,10 @@ impl Task {
         let stage = Arc::clone(&self.stage);
         for record in batch.iter() {
             match stage.takes_partials() {
-                true => self.take(&stage, &record)?,
+                true => {
+                    self.heard = true;
+                    self.take(&stage, &record)?;
+                }
                 false => self.work(&stage, &record, batch.arrived)?,
             }
             self.position = record.offset + 1;

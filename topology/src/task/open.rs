@@ -66,6 +66,7 @@ impl Task {
             sequence: checkpoint.map_or(0, |c| c.sequence),
             position: setup.position,
             moved: false,
+            heard: false,
             stream_time: checkpoint.map_or(i64::MIN, |c| c.stream_time),
             counts: checkpoint.map_or(Counts::default(), |c| c.counts),
             upstream,

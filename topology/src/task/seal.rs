@@ -26,7 +26,7 @@ impl Task {
     /// Whether an update or a final is due, or the store may still owe one, or partials have come, so that the seal
     /// should not wait for the interval.
     pub fn urgent(&self, now: i64) -> bool {
-        if self.moved && self.stage.takes_partials() {
+        if self.heard {
             return true;
         }
         let mut groups = self.stage.groups.iter().zip(&self.groups);
@@ -63,6 +63,7 @@ impl Task {
         })?;
         self.sequence += 1;
         self.moved = false;
+        self.heard = false;
         self.send_partials(now);
         let traces = self.traces.as_mut().map_or(Vec::new(), |traces| traces.seal());
         let changes = self.changes();

@@ -1,8 +1,10 @@
 //! Groupings by fields: partials travel, and what comes out is what one task would have said.
 
 use crate::given::{TEN, topology};
-use tidemill_topology::Tester;
+use std::sync::Arc;
+use tidemill_state::MemoryStore;
 use tidemill_topology::tester::Message;
+use tidemill_topology::{Batch, Task, TaskSetup, Tester};
 
 /// Times in these tests are ms after [`TEN`].
 const HOURLY: &str = "
@@ -49,6 +51,33 @@ fn partials_of_all_partitions_become_one_row() {
     // then
     let row = r#"{"window":{"start":"2026-01-01T10:00:00Z","end":"2026-01-01T10:00:10Z"},"kind":"click","n":4,"users":2,"total":7.5,"mean":2.5,"low":1.5,"high":4,"result":"final"}"#;
     assert_eq!(rows(&mut tester), [row]);
+}
+
+#[test]
+fn partials_are_urgent_and_the_end_of_a_transaction_behind_them_is_not() {
+    let topology = topology(HOURLY);
+    let behind = topology.stages.iter().find(|stage| stage.takes_partials()).unwrap().clone();
+    // given: partials have come
+    let mut tester = Tester::with_partitions(topology, 1);
+    tester.feed("events", on(0, event("u1", "click", 1_000, "1")));
+    for _ in 0..2 {
+        tester.process().unwrap();
+        tester.commit().unwrap();
+    }
+    tester.feed("events", on(0, event("u1", "click", 2_000, "1")));
+    tester.process().unwrap();
+    assert!(!tester.task(&behind.topic, 0).unwrap().urgent(tester.now()), "they were sealed");
+    tester.commit().unwrap();
+    tester.process().unwrap();
+    assert!(tester.task(&behind.topic, 0).unwrap().urgent(tester.now()));
+    // given: the mark that ends their transaction alone
+    let setup =
+        TaskSetup { partition: 0, partitions: 1, assignment: 1, store_id: 1, position: 0, cache_bytes: 1 << 20 };
+    let mut task = Task::open(behind.clone(), setup, Arc::new(MemoryStore::new()), None).unwrap();
+    let mut batch = Batch::new(behind.topic.clone(), 0, 1, 0);
+    (batch.next, batch.at_end) = (1, true);
+    task.process(&batch).unwrap();
+    assert!(task.due(0) && !task.urgent(0), "its offset goes with the next interval");
 }
 
 #[test]
