@@ -16,6 +16,8 @@ use tidemill_topology::{Settings, Topology};
 
 const DAY_MS: u128 = 86_400_000;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one question for metadata may take.
+const QUESTION: Duration = Duration::from_secs(3);
 /// How long a new topic may be unknown to some broker.
 const NEWS: Duration = Duration::from_secs(3);
 
@@ -273,10 +275,17 @@ impl<'a> Topics<'a> {
 
     /// Partitions of a topic; `None` if it is not there.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, Fault> {
-        let asked = self.admin.inner().fetch_metadata(Some(topic), PATIENCE);
-        let metadata = asked.map_err(|e| {
-            Fault::failed(format!("metadata of {topic} at {}: {e}; is the broker up?", self.connection.brokers))
-        })?;
+        let mut patience = Patience::of(PATIENCE);
+        let metadata = loop {
+            match self.admin.inner().fetch_metadata(Some(topic), QUESTION) {
+                Ok(metadata) => break metadata,
+                Err(e) if patience.is_over() => {
+                    let brokers = &self.connection.brokers;
+                    return Err(Fault::failed(format!("metadata of {topic} at {brokers}: {e}; is the broker up?")));
+                }
+                Err(_) => std::thread::sleep(broker::AGAIN),
+            }
+        };
         let found = metadata.topics().iter().find(|t| t.name() == topic);
         let there = found.filter(|t| t.error().is_none() && !t.partitions().is_empty());
         Ok(there.map(|t| t.partitions().len() as i32))
