@@ -213,9 +213,18 @@ impl Writer {
         let Standing { position, epoch } = standing;
         let sink = &self.shared.spec.name;
         tracing::info!(%sink, topic = %part.task.topic, partition = part.task.partition, position, epoch, why, "sink writes");
-        self.shared.seen.stands(&part.task, Some(position));
+        self.stands(part, position);
         let start = part.begin(standing, &self.inbox);
         self.shared.reader().start(start);
+    }
+
+    /// The partition's row stands here. The group is told each time, not only of what is written: whoever ended between the
+    /// two would leave a lag behind until the next record.
+    fn stands(&self, part: &Part, position: i64) {
+        self.shared.seen.stands(&part.task, Some(position));
+        if position > 0 {
+            self.shared.reader().done(&part.task, position);
+        }
     }
 
     /// The row says whether it is still ours, and how far the last connection came.
@@ -229,7 +238,7 @@ impl Writer {
                 let (position, committed) = (standing.position, standing.position > before.position);
                 tracing::debug!(task = %part.task, position, epoch = standing.epoch, committed, "sink resumed");
                 part.backlog.done(position, Instant::now());
-                self.shared.seen.stands(&part.task, Some(position));
+                self.stands(part, position);
                 part.life = Life::Ours(standing);
             }
             Some(standing) => self.begin(part, standing, "resumed"),
@@ -307,8 +316,7 @@ impl Writer {
         self.wrote = true;
         part.backlog.done(next, Instant::now());
         part.life = Life::Ours(Standing { position: next, ..standing });
-        self.shared.seen.stands(&part.task, Some(next));
-        self.shared.reader().done(&part.task, next);
+        self.stands(part, next);
         Ok(())
     }
 
