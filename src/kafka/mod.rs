@@ -7,6 +7,7 @@
 mod broker;
 mod client;
 mod committer;
+mod ends;
 mod errors;
 mod native;
 mod outlet;

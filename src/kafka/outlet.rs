@@ -4,10 +4,11 @@
 //! Invariant: `send` says yes only when every record is acknowledged by all replicas in sync.
 
 use super::client::Connection;
+use super::ends;
 use super::errors::Fault;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
@@ -83,7 +84,7 @@ impl Outlet {
     /// # Errors
     /// The broker does not answer; ask again.
     pub fn first_offset(&self, topic: &str, partition: i32) -> Result<i64, String> {
-        let ends = self.log.fetch_watermarks(topic, partition, PATIENCE);
+        let ends = ends::ends(&self.log, (topic, partition), PATIENCE);
         ends.map(|(first, _)| first).map_err(|e| format!("kafka: the start of {topic}/{partition}: {e}"))
     }
 

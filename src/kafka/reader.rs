@@ -4,6 +4,7 @@
 //! Invariant: after every poll that served a rebalance, ownership and group metadata are read together and published.
 
 use super::client::Connection;
+use super::ends;
 use super::errors::{Fault, is_configuration};
 use super::native::{self, DataQueue, Message};
 use super::rebalance::Group;
@@ -373,7 +374,7 @@ impl Reader {
 
     /// Records were deleted before they were read: never jumped over silently.
     fn report_gap(&mut self, task: &TaskId, at: i64) {
-        let ends = self.consumer.fetch_watermarks(&task.topic, task.partition, SEEK_PATIENCE);
+        let ends = ends::ends(&self.consumer, (&task.topic, task.partition), SEEK_PATIENCE);
         let range = match ends {
             Ok((first, _)) if first > at => format!("offsets {at} to {} were deleted before they were read", first - 1),
             Ok((_, end)) => format!("offset {at} is not in the topic, which ends at {end}"),

@@ -5,9 +5,9 @@
 //! offset, silently), true ends through a read_uncommitted one.
 
 use super::client::Connection;
+use super::ends;
 use super::errors::{Fault, is_configuration};
 use super::readers::Readers;
-use super::reset::offset_at;
 use super::restore;
 use crate::exactly_once::{Action, Answer, Facts, Protections, Ready, Recovery};
 use crate::state_dir;
@@ -21,6 +21,8 @@ use tidemill_state::{Changes, MemoryStore, Meta, RocksOptions, RocksStore, State
 use tidemill_topology::{Start, TaskId};
 
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A time is looked for in a segment's index, which may be cold.
+const FAR: Duration = Duration::from_secs(10);
 /// Longest wait for an answer that is not needed.
 const WARMING: Duration = Duration::from_millis(300);
 const AFTER_AN_ERROR: Duration = Duration::from_millis(200);
@@ -76,7 +78,7 @@ impl Log {
         let offsets = self.stable.committed_offsets(list, WARMING).err();
         let end = |handle: &BaseConsumer| {
             let topic = place.changelog?;
-            handle.fetch_watermarks(topic, task.partition, WARMING).err()
+            ends::ends(handle, (topic, task.partition), WARMING).err()
         };
         let errors = [offsets, end(&self.raw), end(&self.stable)];
         let connected = began.elapsed();
@@ -163,13 +165,13 @@ impl Log {
 
     /// Where a partition ends now, open transactions included: behind it nobody has written anything. `None`: no answer.
     pub fn end(&self, topic: &str, partition: i32) -> Option<i64> {
-        self.raw.fetch_watermarks(topic, partition, PATIENCE).ok().map(|(_, end)| end)
+        ends::ends(&self.raw, (topic, partition), PATIENCE).ok().map(|(_, end)| end)
     }
 
     /// First offset and end, as this handle sees them.
     fn ends(&self, handle: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64), Fault> {
         loop {
-            match handle.fetch_watermarks(topic, partition, PATIENCE) {
+            match ends::ends(handle, (topic, partition), PATIENCE) {
                 Ok(ends) => return Ok(ends),
                 Err(e) => self.again(&e, &format!("the end of {topic}/{partition}"))?,
             }
@@ -216,7 +218,7 @@ impl Log {
 
     fn offset_at(&self, task: &TaskId, time: i64) -> Result<Option<i64>, Fault> {
         loop {
-            match offset_at(&self.raw, (&task.topic, task.partition), time) {
+            match ends::at_time(&self.raw, (&task.topic, task.partition), time, FAR) {
                 Ok(offset) => return Ok(offset),
                 Err(e) => self.again(&e, &format!("the offset of {task} at its start time"))?,
             }
@@ -228,7 +230,10 @@ impl Log {
         if error.rdkafka_error_code().is_some_and(is_configuration) {
             return Err(Fault::configuration(format!("{what}: {error}; check the topic and this user's rights")));
         }
-        tracing::warn!(%error, "asking again for {what}");
+        // What librdkafka says then sends people to look for a partition that is there.
+        let leaderless = error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition);
+        let error = if leaderless { "no broker leads the partition now".to_owned() } else { error.to_string() };
+        tracing::warn!(error, "asking again for {what}");
         std::thread::sleep(AFTER_AN_ERROR);
         Ok(())
     }

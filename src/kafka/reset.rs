@@ -6,6 +6,7 @@
 
 use super::broker;
 use super::client::Connection;
+use super::ends;
 use super::errors::Fault;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -125,13 +126,14 @@ impl<'a> Reset<'a> {
 
     fn position(&self, task: &TaskId, target: Target) -> Result<i64, Fault> {
         let failed = |e: KafkaError| Fault::failed(format!("offsets of {}/{}: {e}", task.topic, task.partition));
-        let (first, end) = self.raw.fetch_watermarks(&task.topic, task.partition, PATIENCE).map_err(failed)?;
+        let at = (&*task.topic, task.partition);
+        let (first, end) = ends::ends(&self.raw, at, PATIENCE).map_err(failed)?;
         let time = match target {
             Target::Earliest => return Ok(first),
             Target::Latest => return Ok(end),
             Target::Time(time) => time,
         };
-        Ok(offset_at(&self.raw, (&task.topic, task.partition), time).map_err(failed)?.unwrap_or(end))
+        Ok(ends::at_time(&self.raw, at, time, PATIENCE).map_err(failed)?.unwrap_or(end))
     }
 
     /// The live keys of a changelog, and the checkpoint that is to follow its last one.
@@ -147,7 +149,7 @@ impl<'a> Reset<'a> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&changelog, task.partition, Offset::Beginning).map_err(failed)?;
         reader.assign(&list).map_err(failed)?;
-        let (_, end) = self.raw.fetch_watermarks(&changelog, task.partition, PATIENCE).map_err(failed)?;
+        let (_, end) = ends::ends(&self.raw, (&changelog, task.partition), PATIENCE).map_err(failed)?;
         let (mut tombstones, mut last): (BTreeSet<Vec<u8>>, Option<Checkpoint>) = (BTreeSet::new(), None);
         loop {
             match reader.poll(POLL) {
@@ -231,21 +233,6 @@ impl<'a> Reset<'a> {
         let group = self.stable.group_metadata().ok_or_else(nobody)?;
         producer.send_offsets_to_transaction(&offsets, &group, Timeout::After(PATIENCE)).map_err(failed)
     }
-}
-
-/// The offset of the first record of this timestamp or later; `None`: there is none.
-pub(super) fn offset_at(
-    handle: &BaseConsumer,
-    (topic, partition): (&str, i32),
-    time: i64,
-) -> Result<Option<i64>, KafkaError> {
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(time))?;
-    let found = handle.offsets_for_times(list, PATIENCE)?;
-    Ok(found.elements().first().and_then(|e| match e.offset() {
-        Offset::Offset(at) => Some(at),
-        _ => None,
-    }))
 }
 
 fn random() -> Result<u128, Fault> {

@@ -50,7 +50,9 @@ impl<'n> Fields<'n> {
 
     /// The node at `key`, which is known from now on.
     pub fn get(&mut self, key: &'static str) -> Option<&'n Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let (_, node) = self.entries.iter().find(|(k, _)| k.name == key)?;
         (!matches!(node.what, What::Nothing)).then_some(node)
     }

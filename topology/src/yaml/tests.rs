@@ -49,6 +49,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("time: at", "form: at", "t.yaml:4:44: unknown key 'form' in source 'events'; did you mean 'format'?"),
     ("app: t", "app: T", "t.yaml:1:6: 'app' in the topology is 'T'; use 1 to 100 of a-z, 0-9, '.', '_' and '-'"),
     ("app: t", "ap: t", "t.yaml:1:1: the topology lacks 'app'; add it"),
+    (
+        "from: hourly",
+        "stuff: hourly",
+        "t.yaml:18:12: unknown key 'stuff' in output 'hours'; known are from, key, key_format, format, fields, partitions",
+    ),
     ("app: t", "ap: t", "t.yaml:1:1: unknown key 'ap' in the topology; did you mean 'app'?"),
     (
         "key_format: string",
