@@ -4,9 +4,9 @@
 //! committer thread; tells the tasks what became of them. Told by the supervisor which tasks it has.
 //! Invariant: one set of sealed values at a time; the next seal waits for it, processing does not.
 
-use super::ends::{Asked, Ends};
+use super::ends::{self, Ends};
 use super::messages::{
-    Adopt, Applied, Close, Drain, Drained, Finished, Handed, InputEnd, Job, LetGo, Lost, Release, Seal, Totals, Work,
+    Adopt, Asked, Close, Drain, Drained, Finished, Handed, InputEnd, Job, LetGo, Look, Lost, Release, Totals, Work,
 };
 use super::partition::{PartitionActor, Pulse};
 use crate::clock;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tidemill_observability::metrics::Metrics;
 use tidemill_topology::{Batch, Sealed, TaskId};
 
-/// How often a lane looks whether a seal is due.
+/// How often a lane looks whether a seal is due, beside each batch.
 const TICK: Duration = Duration::from_millis(2);
 /// Adoptions, releases and outcomes that may wait: far more than a process has tasks.
 const MAILBOX: usize = 4_096;
@@ -42,6 +42,31 @@ struct Held {
     pulse: Rc<Pulse>,
     /// It takes partials, and is sealed as soon as some came.
     behind: bool,
+}
+
+impl Held {
+    /// It sees its pulse, be it only with the next of the batches that fill its mailbox.
+    fn nudge(&self) {
+        drop(self.actor.try_send(Asked { in_turn: false }));
+    }
+
+    /// What it seals, if anything; `in_turn`: behind all that has arrived, as where the lane drains, and where partials have come,
+    /// which are few and come together.
+    fn asked(
+        &self,
+        snapshot: Arc<crate::exactly_once::Assignment>,
+        in_turn: bool,
+    ) -> impl Future<Output = Option<Handed>> + use<> {
+        let answer = self.pulse.ask(snapshot, in_turn);
+        let told = in_turn.then(|| self.actor.send(Asked { in_turn: true }));
+        self.nudge();
+        async move {
+            if let Some(told) = told {
+                told.await.ok()?;
+            }
+            answer.await.ok().flatten()
+        }
+    }
 }
 
 /// Which tasks a seal asks.
@@ -163,7 +188,7 @@ impl LaneActor {
                 held.pulse.idle_check.set(None);
                 let actor = held.actor.clone();
                 let tell = Box::new(move |end, asked| drop(actor.try_send(InputEnd { end, asked })));
-                self.ends.ask(Asked { topic: task.topic.clone(), partition: task.partition, tell });
+                self.ends.ask(ends::Asked { topic: task.topic.clone(), partition: task.partition, tell });
             }
         }
     }
@@ -181,7 +206,8 @@ impl LaneActor {
         stop_points::reached(Point::Seal);
         let snapshot = self.snapshots.for_seal(self.protections);
         let tasks = self.tasks.values().filter(|t| t.behind || whom == Whom::All);
-        let asked: Vec<_> = tasks.map(|t| t.actor.send(Seal(snapshot.clone()))).collect();
+        let in_turn = self.draining || whom == Whom::Behind;
+        let asked: Vec<_> = tasks.map(|t| t.asked(snapshot.clone(), in_turn)).collect();
         if asked.is_empty() {
             return self.rest(ctx);
         }
@@ -189,7 +215,7 @@ impl LaneActor {
         let began = Instant::now();
         let answers = futures_util::future::join_all(asked).into_actor(self);
         let done = answers.map(move |answers, lane, ctx| {
-            let handed: Vec<Handed> = answers.into_iter().filter_map(|a| a.ok().flatten()).collect();
+            let handed: Vec<Handed> = answers.into_iter().flatten().collect();
             lane.commit(snapshot, handed, began, ctx);
         });
         ctx.spawn(done);
@@ -275,12 +301,12 @@ impl Actor for LaneActor {
 impl Handler<Adopt> for LaneActor {
     type Result = ();
 
-    fn handle(&mut self, Adopt { task, store }: Adopt, _: &mut Self::Context) {
+    fn handle(&mut self, Adopt { task, store }: Adopt, ctx: &mut Self::Context) {
         let (id, assignment, position) = (task.id().clone(), task.assignment(), task.position());
         let behind = task.takes_partials();
         let pulse = Rc::new(Pulse::default());
         let actor = PartitionActor::new((*task, store), pulse.clone(), self.protections, self.metrics.clone());
-        let actor = actor.traced(self.traces.clone()).start();
+        let actor = actor.traced(self.traces.clone()).of(ctx.address().recipient()).start();
         let (mailbox, full, metrics) = (actor.clone(), self.full.clone(), self.metrics.clone());
         let way = self.way.clone();
         let sink = Box::new(move |batch: Batch| {
@@ -300,6 +326,17 @@ impl Handler<Adopt> for LaneActor {
         });
         self.tasks.insert(id.clone(), Held { actor, pulse, behind });
         self.reader.start(Start { task: id, assignment, position, sink });
+    }
+}
+
+impl Handler<Look> for LaneActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        // What is urgent can wait for a tick: mostly more of its like is on its way, and one commit carries all.
+        if self.last_seal.elapsed() >= self.settings.interval {
+            self.tick(ctx);
+        }
     }
 }
 
@@ -328,8 +365,8 @@ impl Handler<Finished> for LaneActor {
                 self.totals = totals;
                 for (task, sequence) in tasks {
                     if let Some(held) = self.tasks.get(&task) {
-                        let told = held.actor.send(Applied(sequence)).into_actor(self);
-                        ctx.spawn(told.map(|_, _, _| ()));
+                        held.pulse.applied(sequence);
+                        held.nudge();
                     }
                 }
             }

@@ -19,18 +19,22 @@ use tidemill_topology::{Batch, Sealed, Task, TaskId};
 #[rtype(result = "()")]
 pub struct Work(pub Batch, pub Weight);
 
+/// A batch was worked: is a seal due? While there is work, an arbiter's timers and what other threads send have their turn only
+/// after dozens of batches; what one of its own actors sends has it next.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Look;
+
 /// What a task hands over at a seal: its values, the store that follows them, and what it did for them.
 pub type Handed = (Sealed, Arc<dyn StateStore>, Worked);
 
-/// SEAL: hand over what moved, if this snapshot owns the task under its number.
-#[derive(Message)]
-#[rtype(result = "Option<Handed>")]
-pub struct Seal(pub Arc<Assignment>);
-
-/// The store has what was sealed with this sequence.
+/// A look at what the lane has put into the task's `Pulse`: a task sees it before the next batch that waits, and by this message
+/// if none does. `in_turn`: what was asked was to wait for this message, behind the batches that came before.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Applied(pub u64);
+pub struct Asked {
+    pub in_turn: bool,
+}
 
 /// Where the task's input ends.
 #[derive(Message)]

@@ -3,27 +3,40 @@
 //! Gets batches from the consumer thread, seals when its lane says so, and lets go when told.
 //! Invariant: after `Close` was answered, neither the task nor its store handle exists any more.
 
-use super::messages::{Applied, Close, InputEnd, Seal, Work};
+use super::messages::{Asked, Close, Handed, InputEnd, Look, Work};
 use super::worked::{Counted, Worked};
-use crate::exactly_once::Protections;
+use crate::exactly_once::{Assignment, Protections};
 use crate::kafka::Fault;
 use crate::traces::Traces;
 use crate::{clock, process, state_dir};
 use actix::prelude::*;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidemill_observability::metrics::Metrics;
 use tidemill_state::StateStore;
 use tidemill_topology::{Task, TaskError};
+use tokio::sync::oneshot::{Receiver, Sender, channel};
 
-/// Batches that may wait: little, so that a seal is not queued behind much.
+/// Batches that may wait.
 pub const MAILBOX: usize = 2;
 
-/// What the lane may see of a task without a message; both live on one arbiter.
+/// What the lane waits for: the task's values, if the snapshot owns it and it moved.
+struct Request {
+    snapshot: Arc<Assignment>,
+    /// It waits for the batches that came before it.
+    in_turn: bool,
+    answer: Sender<Option<Handed>>,
+}
+
+/// What the lane and a task may see of each other without a message; both live on one arbiter.
 #[derive(Default)]
 pub struct Pulse {
+    /// The store has what was sealed with this sequence.
+    applied: Cell<Option<u64>>,
+    /// A seal that is asked for, behind that.
+    seal: RefCell<Option<Request>>,
     /// A batch came since the last seal.
     pub moved: Cell<bool>,
     /// An update or a final is due.
@@ -35,6 +48,18 @@ pub struct Pulse {
 }
 
 impl Pulse {
+    /// The store has what was sealed with this sequence.
+    pub fn applied(&self, sequence: u64) {
+        self.applied.set(Some(sequence));
+    }
+
+    /// SEAL, before the batches that wait, or else behind them. No answer: the actor has ended.
+    pub fn ask(&self, snapshot: Arc<Assignment>, in_turn: bool) -> Receiver<Option<Handed>> {
+        let (answer, answered) = channel();
+        self.seal.replace(Some(Request { snapshot, in_turn, answer }));
+        answered
+    }
+
     fn read(&self, task: &Task, now: i64) {
         self.urgent.set(task.urgent(now));
         self.bytes.set(task.pending_bytes());
@@ -68,6 +93,8 @@ pub struct PartitionActor {
     counted: Counted,
     /// Makes spans; none: off.
     traces: Option<Arc<Traces>>,
+    /// Its lane, told of each batch.
+    lane: Option<Recipient<Look>>,
 }
 
 impl PartitionActor {
@@ -79,11 +106,70 @@ impl PartitionActor {
     ) -> PartitionActor {
         let counted = Counted::of(&task);
         let phase = Phase::Running { task: Box::new(task), store };
-        PartitionActor { phase, pulse, protections, metrics, worked: Worked::default(), counted, traces: None }
+        PartitionActor {
+            phase,
+            pulse,
+            protections,
+            metrics,
+            worked: Worked::default(),
+            counted,
+            traces: None,
+            lane: None,
+        }
     }
 
     pub fn traced(self, traces: Option<Arc<Traces>>) -> PartitionActor {
         PartitionActor { traces, ..self }
+    }
+
+    pub fn of(self, lane: Recipient<Look>) -> PartitionActor {
+        PartitionActor { lane: Some(lane), ..self }
+    }
+
+    /// What the store has by now.
+    fn apply(&mut self) {
+        if let Phase::Running { task, .. } = &mut self.phase
+            && let Some(sequence) = self.pulse.applied.take()
+            && let Err(error) = task.applied(sequence)
+        {
+            PartitionActor::fail(error);
+        }
+    }
+
+    /// The seal that is asked for, if one is and it is its turn.
+    fn answer(&mut self, in_turn: bool) {
+        let asked = self.pulse.seal.borrow_mut().take_if(|asked| asked.in_turn == in_turn);
+        if let Some(Request { snapshot, answer, .. }) = asked
+            && answer.send(self.seal(&snapshot)).is_err()
+        {
+            tracing::debug!("a lane that has ended asked for a seal");
+        }
+    }
+
+    fn seal(&mut self, snapshot: &Assignment) -> Option<Handed> {
+        let Phase::Running { task, store } = &mut self.phase else { return None };
+        let ours = match self.protections.on("incarnation") {
+            true => snapshot.owns(task.id(), task.assignment()),
+            false => snapshot.owned.contains_key(task.id()),
+        };
+        let now = clock::now();
+        if !ours || !task.due(now) {
+            return None;
+        }
+        let began = Instant::now();
+        match task.seal(now) {
+            Ok(sealed) => {
+                self.pulse.moved.set(false);
+                self.pulse.read(task, now);
+                let mut worked = std::mem::take(&mut self.worked);
+                worked.sealed(task, &mut self.counted, began.elapsed());
+                sealed.map(|s| (s, store.clone(), worked))
+            }
+            Err(error) => {
+                PartitionActor::fail(error);
+                None
+            }
+        }
     }
 
     fn fail(error: TaskError) {
@@ -107,6 +193,8 @@ impl Handler<Work> for PartitionActor {
         // An actor works its mailbox until it is empty, and a reader that is faster fills it meanwhile: the lane and its other
         // tasks have their turn behind each batch, or no seal would come while there is work.
         ctx.wait(tokio::task::yield_now().into_actor(self));
+        self.apply();
+        self.answer(false);
         let Phase::Running { task, .. } = &mut self.phase else { return };
         if batch.assignment != task.assignment() {
             tracing::debug!(task = %task.id(), "a batch of an earlier assignment");
@@ -130,48 +218,17 @@ impl Handler<Work> for PartitionActor {
         }
         self.pulse.moved.set(true);
         self.pulse.read(task, batch.arrived);
+        // A full mailbox is looked at anyway.
+        self.lane.iter().for_each(|lane| drop(lane.try_send(Look)));
     }
 }
 
-impl Handler<Seal> for PartitionActor {
-    type Result = MessageResult<Seal>;
-
-    fn handle(&mut self, Seal(snapshot): Seal, _: &mut Self::Context) -> Self::Result {
-        let Phase::Running { task, store } = &mut self.phase else { return MessageResult(None) };
-        let ours = match self.protections.on("incarnation") {
-            true => snapshot.owns(task.id(), task.assignment()),
-            false => snapshot.owned.contains_key(task.id()),
-        };
-        let now = clock::now();
-        if !ours || !task.due(now) {
-            return MessageResult(None);
-        }
-        let began = Instant::now();
-        match task.seal(now) {
-            Ok(sealed) => {
-                self.pulse.moved.set(false);
-                self.pulse.read(task, now);
-                let mut worked = std::mem::take(&mut self.worked);
-                worked.sealed(task, &mut self.counted, began.elapsed());
-                MessageResult(sealed.map(|s| (s, store.clone(), worked)))
-            }
-            Err(error) => {
-                PartitionActor::fail(error);
-                MessageResult(None)
-            }
-        }
-    }
-}
-
-impl Handler<Applied> for PartitionActor {
+impl Handler<Asked> for PartitionActor {
     type Result = ();
 
-    fn handle(&mut self, Applied(sequence): Applied, _: &mut Self::Context) {
-        if let Phase::Running { task, .. } = &mut self.phase
-            && let Err(error) = task.applied(sequence)
-        {
-            PartitionActor::fail(error);
-        }
+    fn handle(&mut self, Asked { in_turn }: Asked, _: &mut Self::Context) {
+        self.apply();
+        self.answer(in_turn);
     }
 }
 
@@ -193,6 +250,7 @@ impl Handler<Close> for PartitionActor {
 
     fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
         self.phase = Phase::Closed;
+        self.pulse.seal.take();
         ctx.stop();
     }
 }
@@ -200,6 +258,7 @@ impl Handler<Close> for PartitionActor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exactly_once::Member;
     use crate::memory::Way;
     use crate::meter;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -263,5 +322,57 @@ mod tests {
             most
         });
         assert!(most <= 2 * MAILBOX + 2, "{most} batches were worked before anybody else had a turn");
+    }
+
+    /// Where a seal stands that is asked while a batch waits behind one that was worked.
+    fn sealed_at(in_turn: bool) -> i64 {
+        System::new().block_on(async move {
+            let made = actor();
+            let Phase::Running { task, .. } = &made.phase else { unreachable!("it was just made") };
+            let owned = [(task.id().clone(), 1)].into();
+            let member = Member::Of { generation: 1, metadata: Arc::new(()) };
+            let snapshot = Arc::new(Assignment { version: 1, owned, member });
+            let (pulse, actor, way) = (made.pulse.clone(), made.start(), Way::new(0));
+            actor.send(Work(batch(0), way.weigh(0))).await.expect("it runs");
+            // Of what the lane said before, and may be there still.
+            actor.try_send(Asked { in_turn: false }).expect("it has room");
+            actor.try_send(Work(batch(RECORDS), way.weigh(0))).expect("it has room");
+            let answer = pulse.ask(snapshot, in_turn);
+            actor.send(Asked { in_turn }).await.expect("it runs");
+            let (sealed, ..) = answer.await.expect("it runs").expect("it moved and is owned");
+            sealed.checkpoint.positions[0].offset
+        })
+    }
+
+    #[test]
+    fn a_seal_does_not_wait_for_batches_but_where_all_is_to_be_worked_off() {
+        assert_eq!(sealed_at(false), RECORDS);
+        assert_eq!(sealed_at(true), 2 * RECORDS);
+    }
+
+    #[test]
+    fn a_lane_is_told_of_each_batch() {
+        struct Lane(Arc<AtomicUsize>);
+        impl Actor for Lane {
+            type Context = Context<Self>;
+        }
+        impl Handler<Look> for Lane {
+            type Result = ();
+            fn handle(&mut self, _: Look, _: &mut Self::Context) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counted = looks.clone();
+        System::new().block_on(async move {
+            let lane = Lane(counted).start();
+            let (actor, way) = (actor().of(lane.clone().recipient()).start(), Way::new(0));
+            for from in [0, RECORDS] {
+                actor.send(Work(batch(from), way.weigh(0))).await.expect("it runs");
+            }
+            actor.send(Close).await.expect("it runs");
+            tokio::task::yield_now().await;
+        });
+        assert_eq!(looks.load(Relaxed), 2);
     }
 }
