@@ -13,7 +13,7 @@ use actix::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidemill_observability::metrics::Metrics;
 use tidemill_state::StateStore;
 use tidemill_topology::{Task, TaskError};
@@ -21,6 +21,10 @@ use tokio::sync::oneshot::{Receiver, Sender, channel};
 
 /// Batches that may wait.
 pub const MAILBOX: usize = 2;
+
+/// So long may a task behind a repartition go without a seal while no partials come, but only the mark of a transaction: that it
+/// was read is not worth a record in each interval.
+const MARK: Duration = Duration::from_secs(1);
 
 /// What the lane waits for: the task's values, if the snapshot owns it and it moved.
 struct Request {
@@ -37,8 +41,6 @@ pub struct Pulse {
     applied: Cell<Option<u64>>,
     /// A seal that is asked for, behind that.
     seal: RefCell<Option<Request>>,
-    /// A batch came since the last seal.
-    pub moved: Cell<bool>,
     /// An update or a final is due.
     pub urgent: Cell<bool>,
     /// What a seal would carry.
@@ -87,6 +89,7 @@ pub struct PartitionActor {
     pulse: Rc<Pulse>,
     protections: Protections,
     metrics: Metrics,
+    sealed: Instant,
     /// Since the last seal.
     worked: Worked,
     /// Of the task, at the last seal.
@@ -111,6 +114,7 @@ impl PartitionActor {
             pulse,
             protections,
             metrics,
+            sealed: Instant::now(),
             worked: Worked::default(),
             counted,
             traces: None,
@@ -153,13 +157,13 @@ impl PartitionActor {
             false => snapshot.owned.contains_key(task.id()),
         };
         let now = clock::now();
-        if !ours || !task.due(now) {
+        let began = Instant::now();
+        if !ours || !task.due(now) || (task.may_rest(now) && began.duration_since(self.sealed) < MARK) {
             return None;
         }
-        let began = Instant::now();
+        self.sealed = began;
         match task.seal(now) {
             Ok(sealed) => {
-                self.pulse.moved.set(false);
                 self.pulse.read(task, now);
                 let mut worked = std::mem::take(&mut self.worked);
                 worked.sealed(task, &mut self.counted, began.elapsed());
@@ -216,7 +220,6 @@ impl Handler<Work> for PartitionActor {
             seeds.bytes.add(&["in", "consumer", &batch.topic], batch.bytes() as u64);
             seeds.transformation.observe("", began.elapsed().as_secs_f64() / records as f64, records);
         }
-        self.pulse.moved.set(true);
         self.pulse.read(task, batch.arrived);
         // A full mailbox is looked at anyway.
         self.lane.iter().for_each(|lane| drop(lane.try_send(Look)));
@@ -270,13 +273,18 @@ mod tests {
     /// Of a batch: enough that its making takes less than its work.
     const RECORDS: i64 = 500;
 
-    fn actor() -> PartitionActor {
-        let loaded = parse(COPY, "copy.yaml", &|_| None).expect("it is a topology");
+    const HOURLY: &str = "app: a\nkafka: { brokers: b }\nsources: { in: { topic: in, time: at } }\n\
+        steps: { hours: { from: in, group_by: kind, window: { tumbling: 1h }, aggregate: { n: count() }, emit: { final: true } } }\n\
+        outputs: { out: { from: hours } }\n";
+
+    /// One task of the stage that takes partials, or of the one that does not.
+    fn actor(topology: &str, behind: bool) -> PartitionActor {
+        let loaded = parse(topology, "t.yaml", &|_| None).expect("it is a topology");
+        let stage = loaded.topology.stages.iter().find(|stage| stage.takes_partials() == behind).expect("it has one");
         let store: Arc<dyn StateStore> = Arc::new(MemoryStore::default());
         let setup =
             TaskSetup { partition: 0, partitions: 1, assignment: 1, store_id: 1, position: 0, cache_bytes: 1 << 20 };
-        let task =
-            Task::open(loaded.topology.stages[0].clone(), setup, store.clone(), None).expect("nothing is stored");
+        let task = Task::open(stage.clone(), setup, store.clone(), None).expect("nothing is stored");
         let [app, instance, version, librdkafka, rocksdb] = [(); 5].map(|()| String::new());
         let metrics = Metrics::new(
             &About { app, instance, version, librdkafka, rocksdb },
@@ -309,7 +317,7 @@ mod tests {
         let (sent, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, told) = (sent.clone(), over.clone());
         let most = System::new().block_on(async move {
-            let actor = actor().start();
+            let actor = actor(COPY, false).start();
             let feeder = std::thread::spawn(move || feed(&actor, (&counted, &told)));
             let mut most = 0;
             while sent.load(Relaxed) < 500 {
@@ -324,14 +332,18 @@ mod tests {
         assert!(most <= 2 * MAILBOX + 2, "{most} batches were worked before anybody else had a turn");
     }
 
+    fn owner(actor: &PartitionActor) -> Arc<Assignment> {
+        let Phase::Running { task, .. } = &actor.phase else { unreachable!("it was just made") };
+        let owned = [(task.id().clone(), 1)].into();
+        let member = Member::Of { generation: 1, metadata: Arc::new(()) };
+        Arc::new(Assignment { version: 1, owned, member })
+    }
+
     /// Where a seal stands that is asked while a batch waits behind one that was worked.
     fn sealed_at(in_turn: bool) -> i64 {
         System::new().block_on(async move {
-            let made = actor();
-            let Phase::Running { task, .. } = &made.phase else { unreachable!("it was just made") };
-            let owned = [(task.id().clone(), 1)].into();
-            let member = Member::Of { generation: 1, metadata: Arc::new(()) };
-            let snapshot = Arc::new(Assignment { version: 1, owned, member });
+            let made = actor(COPY, false);
+            let snapshot = owner(&made);
             let (pulse, actor, way) = (made.pulse.clone(), made.start(), Way::new(0));
             actor.send(Work(batch(0), way.weigh(0))).await.expect("it runs");
             // Of what the lane said before, and may be there still.
@@ -351,6 +363,25 @@ mod tests {
     }
 
     #[test]
+    fn the_mark_of_a_transaction_waits_behind_a_repartition_and_is_not_forgotten() {
+        for (since, seals) in [(Duration::ZERO, false), (MARK, true)] {
+            let sealed = System::new().block_on(async move {
+                let mut made = actor(HOURLY, true);
+                made.sealed -= since;
+                let Phase::Running { task, .. } = &made.phase else { unreachable!("it was just made") };
+                let mut mark = Batch::new(task.id().topic.clone(), 0, 1, 0);
+                mark.next = 1;
+                let (snapshot, pulse, actor, way) = (owner(&made), made.pulse.clone(), made.start(), Way::new(0));
+                actor.send(Work(mark, way.weigh(0))).await.expect("it runs");
+                let answer = pulse.ask(snapshot, true);
+                actor.send(Asked { in_turn: true }).await.expect("it runs");
+                answer.await.expect("it runs").map(|(sealed, ..)| sealed.checkpoint.positions[0].offset)
+            });
+            assert_eq!(sealed, seals.then_some(1), "{since:?} after the last seal");
+        }
+    }
+
+    #[test]
     fn a_lane_is_told_of_each_batch() {
         struct Lane(Arc<AtomicUsize>);
         impl Actor for Lane {
@@ -366,7 +397,7 @@ mod tests {
         let counted = looks.clone();
         System::new().block_on(async move {
             let lane = Lane(counted).start();
-            let (actor, way) = (actor().of(lane.clone().recipient()).start(), Way::new(0));
+            let (actor, way) = (actor(COPY, false).of(lane.clone().recipient()).start(), Way::new(0));
             for from in [0, RECORDS] {
                 actor.send(Work(batch(from), way.weigh(0))).await.expect("it runs");
             }

@@ -17,6 +17,11 @@ impl Task {
         self.moved || self.urgent(now) || self.must_tell(now)
     }
 
+    /// Whether what a seal would carry can wait: behind a repartition, nothing but the mark of a transaction has come.
+    pub fn may_rest(&self, now: i64) -> bool {
+        self.takes_partials() && !self.urgent(now) && !self.must_tell(now)
+    }
+
     /// Whether a stage behind waits for the time.
     fn must_tell(&self, now: i64) -> bool {
         let mut hops = self.stage.hops.iter().zip(&self.partials);
