@@ -8,7 +8,7 @@ use super::ends::{self, Ends};
 use super::messages::{
     Adopt, Asked, Close, Drain, Drained, Finished, Handed, InputEnd, Job, LetGo, Look, Lost, Release, Totals, Work,
 };
-use super::partition::{PartitionActor, Pulse};
+use super::partition::{PartitionActor, Pulse, Turn};
 use crate::clock;
 use crate::exactly_once::Protections;
 use crate::kafka::{ReaderHandle, Snapshots, Start};
@@ -45,20 +45,19 @@ struct Held {
 }
 
 impl Held {
-    /// It sees its pulse, be it only with the next of the batches that fill its mailbox.
+    /// It sees its pulse, be it only with the next of the messages that fill its mailbox.
     fn nudge(&self) {
         drop(self.actor.try_send(Asked { in_turn: false }));
     }
 
-    /// What it seals, if anything; `in_turn`: behind all that has arrived, as where the lane drains, and where partials have come,
-    /// which are few and come together.
+    /// What it seals, if anything.
     fn asked(
         &self,
         snapshot: Arc<crate::exactly_once::Assignment>,
-        in_turn: bool,
+        turn: Turn,
     ) -> impl Future<Output = Option<Handed>> + use<> {
-        let answer = self.pulse.ask(snapshot, in_turn);
-        let told = in_turn.then(|| self.actor.send(Asked { in_turn: true }));
+        let answer = self.pulse.ask(snapshot, turn);
+        let told = (turn != Turn::Next).then(|| self.actor.send(Asked { in_turn: true }));
         self.nudge();
         async move {
             if let Some(told) = told {
@@ -206,31 +205,30 @@ impl LaneActor {
         stop_points::reached(Point::Seal);
         let snapshot = self.snapshots.for_seal(self.protections);
         let tasks = self.tasks.values().filter(|t| t.behind || whom == Whom::All);
-        let in_turn = self.draining || whom == Whom::Behind;
-        let asked: Vec<_> = tasks.map(|t| t.asked(snapshot.clone(), in_turn)).collect();
+        let turn = match whom {
+            Whom::All if self.draining => Turn::Last,
+            Whom::All => Turn::Next,
+            // Partials are few, and come together.
+            Whom::Behind => Turn::Arrived,
+        };
+        let asked: Vec<_> = tasks.map(|t| t.asked(snapshot.clone(), turn)).collect();
         if asked.is_empty() {
-            return self.rest(ctx);
+            return self.rest(turn, ctx);
         }
         self.phase = Phase::Sealing;
         let began = Instant::now();
         let answers = futures_util::future::join_all(asked).into_actor(self);
         let done = answers.map(move |answers, lane, ctx| {
             let handed: Vec<Handed> = answers.into_iter().flatten().collect();
-            lane.commit(snapshot, handed, began, ctx);
+            match handed.is_empty() {
+                true => lane.rest(turn, ctx),
+                false => lane.commit(snapshot, handed, began),
+            }
         });
         ctx.spawn(done);
     }
 
-    fn commit(
-        &mut self,
-        assignment: Arc<crate::exactly_once::Assignment>,
-        values: Vec<Handed>,
-        began: Instant,
-        ctx: &mut Context<Self>,
-    ) {
-        if values.is_empty() {
-            return self.rest(ctx);
-        }
+    fn commit(&mut self, assignment: Arc<crate::exactly_once::Assignment>, values: Vec<Handed>, began: Instant) {
         let stores = values.iter().map(|(s, store, _)| (s.task.clone(), store.clone())).collect();
         let (sealed, worked): (Vec<Sealed>, Vec<_>) = values.into_iter().map(|(s, _, worked)| (s, worked)).unzip();
         let worked = sealed.iter().map(|s| s.task.clone()).zip(worked).collect();
@@ -240,13 +238,14 @@ impl LaneActor {
         }
     }
 
-    /// Nothing is on its way.
-    fn rest(&mut self, ctx: &mut Context<Self>) {
+    /// Nothing is on its way. A lane is drained if its last seal has found nothing: one that was asked before had not waited for what
+    /// had arrived.
+    fn rest(&mut self, turn: Turn, ctx: &mut Context<Self>) {
         self.phase = Phase::Idle;
         for task in std::mem::take(&mut self.leaving) {
             self.let_go(task);
         }
-        if self.draining {
+        if turn == Turn::Last {
             self.drained(ctx);
         }
     }
@@ -334,7 +333,7 @@ impl Handler<Look> for LaneActor {
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
         // What is urgent can wait for a tick: mostly more of its like is on its way, and one commit carries all.
-        if self.last_seal.elapsed() >= self.settings.interval {
+        if self.last_seal.elapsed() >= self.settings.interval || self.waiting_bytes() >= self.settings.bytes {
             self.tick(ctx);
         }
     }

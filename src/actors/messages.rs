@@ -1,7 +1,7 @@
 //! What actors and threads of this room say to each other, sender to receiver, down and up.
 //!
 //! Knows no actor, so that those who talk need not know each other.
-//! Invariant: a message is a batch, a seal or a decision; never a record.
+//! Invariant: a message is a batch, a decision, or a word that there is one; never a record.
 
 use super::worked::Worked;
 use crate::exactly_once::Assignment;

@@ -19,18 +19,28 @@ use tidemill_state::StateStore;
 use tidemill_topology::{Task, TaskError};
 use tokio::sync::oneshot::{Receiver, Sender, channel};
 
-/// Batches that may wait.
+/// Messages that may wait, batches most of them.
 pub const MAILBOX: usize = 2;
 
 /// So long may a task behind a repartition go without a seal while no partials come, but only the mark of a transaction: that it
 /// was read is not worth a record in each interval.
 const MARK: Duration = Duration::from_secs(1);
 
+/// When a seal's turn is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Before the batches that wait.
+    Next,
+    /// Behind all that has arrived.
+    Arrived,
+    /// So, and for the last time: a mere mark, too, gets its checkpoint.
+    Last,
+}
+
 /// What the lane waits for: the task's values, if the snapshot owns it and it moved.
 struct Request {
     snapshot: Arc<Assignment>,
-    /// It waits for the batches that came before it.
-    in_turn: bool,
+    turn: Turn,
     answer: Sender<Option<Handed>>,
 }
 
@@ -55,10 +65,10 @@ impl Pulse {
         self.applied.set(Some(sequence));
     }
 
-    /// SEAL, before the batches that wait, or else behind them. No answer: the actor has ended.
-    pub fn ask(&self, snapshot: Arc<Assignment>, in_turn: bool) -> Receiver<Option<Handed>> {
+    /// SEAL. No answer: the actor has ended.
+    pub fn ask(&self, snapshot: Arc<Assignment>, turn: Turn) -> Receiver<Option<Handed>> {
         let (answer, answered) = channel();
-        self.seal.replace(Some(Request { snapshot, in_turn, answer }));
+        self.seal.replace(Some(Request { snapshot, turn, answer }));
         answered
     }
 
@@ -89,6 +99,7 @@ pub struct PartitionActor {
     pulse: Rc<Pulse>,
     protections: Protections,
     metrics: Metrics,
+    /// When the last seal was.
     sealed: Instant,
     /// Since the last seal.
     worked: Worked,
@@ -142,15 +153,15 @@ impl PartitionActor {
 
     /// The seal that is asked for, if one is and it is its turn.
     fn answer(&mut self, in_turn: bool) {
-        let asked = self.pulse.seal.borrow_mut().take_if(|asked| asked.in_turn == in_turn);
-        if let Some(Request { snapshot, answer, .. }) = asked
-            && answer.send(self.seal(&snapshot)).is_err()
+        let asked = self.pulse.seal.borrow_mut().take_if(|asked| (asked.turn != Turn::Next) == in_turn);
+        if let Some(Request { snapshot, turn, answer }) = asked
+            && answer.send(self.seal(&snapshot, turn)).is_err()
         {
             tracing::debug!("a lane that has ended asked for a seal");
         }
     }
 
-    fn seal(&mut self, snapshot: &Assignment) -> Option<Handed> {
+    fn seal(&mut self, snapshot: &Assignment, turn: Turn) -> Option<Handed> {
         let Phase::Running { task, store } = &mut self.phase else { return None };
         let ours = match self.protections.on("incarnation") {
             true => snapshot.owns(task.id(), task.assignment()),
@@ -158,7 +169,8 @@ impl PartitionActor {
         };
         let now = clock::now();
         let began = Instant::now();
-        if !ours || !task.due(now) || (task.may_rest(now) && began.duration_since(self.sealed) < MARK) {
+        let rests = turn != Turn::Last && task.may_rest(now) && began.duration_since(self.sealed) < MARK;
+        if !ours || !task.due(now) || rests {
             return None;
         }
         self.sealed = began;
@@ -239,6 +251,8 @@ impl Handler<InputEnd> for PartitionActor {
     type Result = ();
 
     fn handle(&mut self, InputEnd { end, asked }: InputEnd, _: &mut Self::Context) {
+        self.apply();
+        self.answer(false);
         let Phase::Running { task, .. } = &mut self.phase else { return };
         // No answer is no proof; any other end than the position has the task wait a while.
         if task.idle(end.unwrap_or(-1), asked) {
@@ -340,7 +354,7 @@ mod tests {
     }
 
     /// Where a seal stands that is asked while a batch waits behind one that was worked.
-    fn sealed_at(in_turn: bool) -> i64 {
+    fn sealed_at(turn: Turn) -> i64 {
         System::new().block_on(async move {
             let made = actor(COPY, false);
             let snapshot = owner(&made);
@@ -349,8 +363,8 @@ mod tests {
             // Of what the lane said before, and may be there still.
             actor.try_send(Asked { in_turn: false }).expect("it has room");
             actor.try_send(Work(batch(RECORDS), way.weigh(0))).expect("it has room");
-            let answer = pulse.ask(snapshot, in_turn);
-            actor.send(Asked { in_turn }).await.expect("it runs");
+            let answer = pulse.ask(snapshot, turn);
+            actor.send(Asked { in_turn: turn != Turn::Next }).await.expect("it runs");
             let (sealed, ..) = answer.await.expect("it runs").expect("it moved and is owned");
             sealed.checkpoint.positions[0].offset
         })
@@ -358,13 +372,28 @@ mod tests {
 
     #[test]
     fn a_seal_does_not_wait_for_batches_but_where_all_is_to_be_worked_off() {
-        assert_eq!(sealed_at(false), RECORDS);
-        assert_eq!(sealed_at(true), 2 * RECORDS);
+        assert_eq!(sealed_at(Turn::Next), RECORDS);
+        assert_eq!(sealed_at(Turn::Arrived), 2 * RECORDS);
+    }
+
+    #[test]
+    fn a_seal_whose_message_found_no_room_comes_before_the_next_batch() {
+        let sealed = System::new().block_on(async move {
+            let made = actor(COPY, false);
+            let (snapshot, pulse, actor, way) = (owner(&made), made.pulse.clone(), made.start(), Way::new(0));
+            actor.send(Work(batch(0), way.weigh(0))).await.expect("it runs");
+            let answer = pulse.ask(snapshot, Turn::Next);
+            actor.send(Work(batch(RECORDS), way.weigh(0))).await.expect("it runs");
+            answer.await.expect("it runs").map(|(sealed, ..)| sealed.checkpoint.positions[0].offset)
+        });
+        assert_eq!(sealed, Some(RECORDS));
     }
 
     #[test]
     fn the_mark_of_a_transaction_waits_behind_a_repartition_and_is_not_forgotten() {
-        for (since, seals) in [(Duration::ZERO, false), (MARK, true)] {
+        let now = Duration::ZERO;
+        let turns = [(now, Turn::Arrived, false), (MARK, Turn::Arrived, true), (now, Turn::Last, true)];
+        for (since, turn, seals) in turns {
             let sealed = System::new().block_on(async move {
                 let mut made = actor(HOURLY, true);
                 made.sealed -= since;
@@ -373,11 +402,11 @@ mod tests {
                 mark.next = 1;
                 let (snapshot, pulse, actor, way) = (owner(&made), made.pulse.clone(), made.start(), Way::new(0));
                 actor.send(Work(mark, way.weigh(0))).await.expect("it runs");
-                let answer = pulse.ask(snapshot, true);
+                let answer = pulse.ask(snapshot, turn);
                 actor.send(Asked { in_turn: true }).await.expect("it runs");
                 answer.await.expect("it runs").map(|(sealed, ..)| sealed.checkpoint.positions[0].offset)
             });
-            assert_eq!(sealed, seals.then_some(1), "{since:?} after the last seal");
+            assert_eq!(sealed, seals.then_some(1), "{since:?} after the last seal, {turn:?}");
         }
     }
 

@@ -43,7 +43,8 @@ pub(super) fn at_time(
 }
 
 /// librdkafka keeps what it heard last of a topic, for minutes. Where that was "no leader", it asks nobody and says
-/// "unknown partition" (`rd_kafka_topic_partition_list_query_leaders`, 2.12), long after there is one again.
+/// "unknown partition" (`rd_kafka_topic_partition_list_query_leaders`, 2.12), long after there is one again. It says so of a topic
+/// that is gone, or that we may not see, too; the brokers say which.
 fn of_leader<R>(
     handle: &BaseConsumer<impl ConsumerContext>,
     topic: &str,
@@ -52,8 +53,11 @@ fn of_leader<R>(
 ) -> Result<R, KafkaError> {
     match ask() {
         Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
-            handle.fetch_metadata(Some(topic), patience)?;
-            ask()
+            let metadata = handle.fetch_metadata(Some(topic), patience)?;
+            match metadata.topics().iter().find(|t| t.name() == topic).and_then(|t| t.error()) {
+                Some(code) => Err(KafkaError::MetadataFetch(code.into())),
+                None => ask(),
+            }
         }
         answer => answer,
     }

@@ -448,7 +448,7 @@ impl Flow {
     fn take(&mut self, message: &Message<'_>) -> Result<(), Trouble> {
         match message.error() {
             None => self.record(message),
-            // Behind control records too, so that they do not leave a lag.
+            // Behind control records too: nothing is left to be read there.
             Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
                 let end = message.offset();
                 let batch = self.batch();

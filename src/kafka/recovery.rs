@@ -78,7 +78,7 @@ impl Log {
         let offsets = self.stable.committed_offsets(list, WARMING).err();
         let end = |handle: &BaseConsumer| {
             let topic = place.changelog?;
-            ends::ends(handle, (topic, task.partition), WARMING).err()
+            handle.fetch_watermarks(topic, task.partition, WARMING).err()
         };
         let errors = [offsets, end(&self.raw), end(&self.stable)];
         let connected = began.elapsed();

@@ -64,7 +64,7 @@ impl Tasks {
         let task = &["task"];
         let tasks = Tasks {
             phases: m.level("tidemill_tasks", &["phase"], "Tasks of this process, by phase: restoring, running, leaving."),
-            lag: m.level("tidemill_lag_records", task, "Offsets between a task's committed position and the end of its input, as its last fetch saw that; above 200 tasks the sum of a topic."),
+            lag: m.level("tidemill_lag_records", task, "Offsets between a task's committed position and the end of its input, as its last fetch saw that; behind a repartition the mark of the last transaction may wait a second and counts as one. Above 200 tasks the sum of a topic."),
             lag_seconds: m.level("tidemill_lag_seconds", task, "How long the oldest offset that is not committed has been there, to a second; above 200 tasks the most of a topic."),
             seed_lag: m.level("kafka_consumer_lag", &["topic", "partition"], "As tidemill_lag_records; above 200 tasks the sum of a topic, with the partition 'all'."),
             stream_time: m.level("tidemill_stream_time_seconds", task, "Committed stream time, seconds since 1970; above 200 tasks the least of a topic."),

@@ -114,13 +114,17 @@ fn one_process(broker: &Broker, mills: &Mills) {
     assert_eq!(whole(port, "/query/running?key=key-3")["rows"], json!([{ "key": "key-3", "n": 20, "result": "open" }]));
     assert_eq!(whole(port, "/query/running?limit=7")["truncated"], json!(true));
     wrongly_asked(port);
-    let status = whole(port, "/status");
+    // The mark of the transaction that brought partials waits up to a second for its own.
+    let status = expect(LONG, "no lag", || {
+        let status = whole(port, "/status");
+        status["tasks"].as_array().unwrap().iter().all(|t| t["lag"] == 0).then_some(status)
+    });
     let tasks = status["tasks"].as_array().unwrap();
     let of = |stage: &str, count: &str| -> u64 {
         tasks.iter().filter(|t| t["stage"] == stage).map(|t| t["counts"][count].as_u64().unwrap()).sum()
     };
     assert_eq!((tasks.len(), of("events", "in"), of("events", "dead")), (6, RECORDS, 0), "{status}");
-    assert!(tasks.iter().all(|t| t["phase"] == "running" && t["lag"] == 0), "{status}");
+    assert!(tasks.iter().all(|t| t["phase"] == "running"), "{status}");
     asked_by_command(mills);
 }
 
