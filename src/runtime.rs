@@ -7,8 +7,7 @@ use crate::actors::{Ends, LaneSettings, Plan, Stop, Supervisor, Tally};
 use crate::exactly_once::Protections;
 use crate::http::{Bound, Facts};
 use crate::kafka::{
-    Connection, Event, Fault, Log, Purge, Reader, Seen, Snapshots, Topics, delete_retention_ms, librdkafka_version,
-    refuse_unfit,
+    Brokers, Connection, Event, Fault, Log, Purge, Reader, Seen, Snapshots, Topics, librdkafka_version,
 };
 use crate::meter::{self, Meter};
 use crate::roster::Roster;
@@ -55,10 +54,8 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let metrics = metrics(&settings, &dir, &memory);
     let connection = Connection::new(&settings, &dir.instance, memory.fetch)?.sending(memory.producer(lanes));
     let connection = connection.seen(Seen::new(&metrics, "consumer"));
-    if protections.on("verify") {
-        refuse_unfit(&connection)?;
-    }
-    let partitions = fit_topics(&connection, &topology, &settings)?;
+    let brokers = Brokers::reach(&connection)?;
+    let partitions = fit(&brokers, &topology, &settings, protections)?;
     let limit = connection.transaction_timeout() * 2;
     let late = move |lane, step| process::exit(&too_long(lane, step, limit), false);
     let log = Arc::new(Log::open(&connection, protections)?);
@@ -76,12 +73,13 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let look = sinks.look();
     let traces = Traces::start(&settings.app, &connection.group);
     let bytes = memory.transaction(settings.commit_bytes, lanes);
+    let changelogs: Vec<&str> = topology.stages.iter().filter_map(|s| s.changelog.as_deref()).collect();
     let plan = Plan {
         shares: memory.shares(partitions.values().sum()),
         sinks,
         traces,
         stages: topology.stages.clone(),
-        delete_retention_ms: retentions(&connection, &topology)?,
+        delete_retention_ms: brokers.delete_retention_ms(&changelogs)?,
         partitions,
         folder: dir.folder.clone(),
         rocks: RocksOptions::new(memory.rocks),
@@ -92,7 +90,7 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         watchdog: Watchdog::start(lanes, limit, late),
         ends: Ends::start(move |topic, partition| asked.end(topic, partition))?,
         log,
-        purge: Purge::start(&connection, between, PURGE)?,
+        purge: Purge::start(&brokers, between, PURGE)?,
         roster,
         http: http.transpose()?,
         tally: Arc::new(Tally::new(&topology, &metrics)),
@@ -122,24 +120,23 @@ fn too_long(lane: usize, step: &str, limit: std::time::Duration) -> String {
     format!("lane {lane}: a transaction takes too long: {step} has had no answer for {seconds} s; look at the brokers")
 }
 
-/// Every topic as it should be, or a halt that names what is not; the partitions of the inputs.
-fn fit_topics(
-    connection: &Connection,
+/// Brokers and every topic as they should be, or a halt that names what is not; the partitions of the inputs.
+fn fit(
+    brokers: &Brokers,
     topology: &Topology,
     settings: &Settings,
+    protections: Protections,
 ) -> Result<BTreeMap<String, i32>, Fault> {
-    let topics = Topics::open(connection, topology, settings)?;
+    if protections.on("verify") {
+        brokers.refuse_unfit()?;
+    }
+    let topics = Topics::of(brokers, topology, settings);
     let differences = topics.check_patiently()?;
     if !differences.is_empty() {
         let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
         return Err(Fault::configuration(all.join("\n")));
     }
     topics.inputs()
-}
-
-fn retentions(connection: &Connection, topology: &Topology) -> Result<BTreeMap<String, i64>, Fault> {
-    let changelogs = topology.stages.iter().filter_map(|s| s.changelog.as_deref());
-    changelogs.map(|c| Ok((c.to_owned(), delete_retention_ms(connection, c)?))).collect()
 }
 
 fn start(plan: Plan, (sinks, limits): (Look, Alerts), running: &Running) -> Result<(), Fault> {

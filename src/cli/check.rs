@@ -4,7 +4,7 @@
 //! Invariant: what `run` would refuse at start, this refuses too.
 
 use super::{Output, connect, load};
-use crate::kafka::{Fault, Topics, refuse_unfit};
+use crate::kafka::{Brokers, Fault, Topics};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -20,8 +20,9 @@ pub fn run(args: &Args, output: Output) -> Result<(), Fault> {
     let loaded = load(&args.file)?;
     let connection = connect(&loaded.settings)?;
     if args.live {
-        refuse_unfit(&connection)?;
-        let differences = Topics::open(&connection, &loaded.topology, &loaded.settings)?.check()?;
+        let brokers = Brokers::reach(&connection)?;
+        brokers.refuse_unfit()?;
+        let differences = Topics::of(&brokers, &loaded.topology, &loaded.settings).check()?;
         if !differences.is_empty() {
             let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
             return Err(Fault::configuration(all.join("\n")));

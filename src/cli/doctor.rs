@@ -5,7 +5,7 @@
 
 use super::{Output, ask, connect, load, state_folder};
 use crate::http::client;
-use crate::kafka::{Connection, Fault, Topics, refuse_unfit, rights};
+use crate::kafka::{Brokers, Connection, Fault, Topics, rights};
 use crate::{memory, process, sinks};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,11 +36,12 @@ pub fn run(args: &Args, output: Output) -> Result<(), Fault> {
     let connection = connect(&loaded.settings)?;
     let mut looks = Vec::new();
     let mut look = |what, found| looks.push(Look { what, found });
-    let brokers = refuse_unfit(&connection).map_err(|fault| fault.cause);
-    let reached = brokers.is_ok();
-    look("brokers", brokers.map(|()| format!("{} answers, and verifies partitions", connection.brokers)));
-    if reached {
-        topics(&connection, &loaded, &mut look);
+    match Brokers::reach(&connection).and_then(|brokers| brokers.refuse_unfit().map(|()| brokers)) {
+        Err(fault) => look("brokers", Err(fault.cause)),
+        Ok(brokers) => {
+            look("brokers", Ok(format!("{} answers, and verifies partitions", connection.brokers)));
+            topics(&connection, &brokers, &loaded, &mut look);
+        }
     }
     for spec in loaded.sinks.iter().filter(|spec| spec.enabled) {
         let checked = sinks::check(std::slice::from_ref(spec), &loaded.settings.app);
@@ -55,9 +56,13 @@ pub fn run(args: &Args, output: Output) -> Result<(), Fault> {
     said(&looks, output)
 }
 
-fn topics(connection: &Connection, loaded: &Loaded, look: &mut impl FnMut(&'static str, Result<String, String>)) {
-    let differences = Topics::open(connection, &loaded.topology, &loaded.settings).and_then(|topics| topics.check());
-    match differences {
+fn topics(
+    connection: &Connection,
+    brokers: &Brokers,
+    loaded: &Loaded,
+    look: &mut impl FnMut(&'static str, Result<String, String>),
+) {
+    match Topics::of(brokers, &loaded.topology, &loaded.settings).check() {
         Err(fault) => look("topics", Err(fault.cause)),
         Ok(all) if all.is_empty() => look("topics", Ok("all are as they should be".to_owned())),
         Ok(all) => all.iter().for_each(|difference| look("topics", Err(difference.to_string()))),

@@ -4,7 +4,7 @@
 //! Invariant: `create` may be repeated, and alters nothing that is there.
 
 use super::{Output, connect, load};
-use crate::kafka::{Fault, TopicPlan, Topics};
+use crate::kafka::{Brokers, Fault, TopicPlan, Topics};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Subcommand)]
@@ -46,7 +46,7 @@ pub fn run(command: &Command, output: Output) -> Result<(), Fault> {
 fn with(file: &Path, work: impl FnOnce(&Topics<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
     let loaded = load(file)?;
     let connection = connect(&loaded.settings)?;
-    work(&Topics::open(&connection, &loaded.topology, &loaded.settings)?)
+    work(&Topics::of(&Brokers::reach(&connection)?, &loaded.topology, &loaded.settings))
 }
 
 fn print(plans: &[TopicPlan], output: Output) {

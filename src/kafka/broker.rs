@@ -1,25 +1,28 @@
 //! What the guarantees need of the brokers, asked before anything runs.
 //!
-//! Called by `runtime` at start and by `check --live`.
+//! Called by `runtime` at start and by `check --live`. One client asks it all: another one takes a tenth of a second to make and let go,
+//! of which a restart has ten.
 //! Invariant: a broker that does not verify partitions is refused, for a late Produce could join a later transaction.
 
 use super::client::Connection;
 use super::errors::{Fault, is_configuration};
 use super::patience::Patience;
 use rdkafka::ClientContext;
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions to a broker that did not answer.
 pub(super) const AGAIN: Duration = Duration::from_millis(100);
+const DAY_MS: i64 = 86_400_000;
 const VERIFICATION: &str = "transaction.partition.verification.enable";
 
-pub(super) type Admin = AdminClient<DefaultClientContext>;
+type Admin = AdminClient<DefaultClientContext>;
 
 /// Keeps what a broker said when it refused the credentials: the call that waits for it only sees a lost connection.
 #[derive(Default)]
@@ -41,11 +44,6 @@ impl Refusals {
     fn heard(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-pub(super) fn admin(connection: &Connection) -> Result<Admin, Fault> {
-    let wrong = |e: KafkaError| Fault::configuration(format!("{e}; check kafka.properties"));
-    connection.admin().create().map_err(wrong)
 }
 
 pub(super) fn options() -> AdminOptions {
@@ -92,67 +90,88 @@ fn unreachable_yet(
     Ok(())
 }
 
-/// Refuses a cluster on which the guarantees would not hold.
-///
-/// # Errors
-/// Names the broker, its setting and the remedy.
-pub fn refuse_unfit(connection: &Connection) -> Result<(), Fault> {
-    let admin = admin(connection)?;
-    for id in reach(connection)? {
-        let described = describe(&admin, &[ResourceSpecifier::Broker(id)])?;
-        // Who may not look is shown a broker without settings.
-        let Some(broker) = described.first().filter(|broker| !broker.entries.is_empty()) else {
-            let cause = format!("this user may not read the settings of broker {id}");
-            return Err(Fault::configuration(format!("{cause}; grant DescribeConfigs on the cluster to this user")));
-        };
-        match broker.get(VERIFICATION).and_then(|entry| entry.value.as_deref()) {
-            Some("true") => {}
-            Some(_) => {
-                let cause = format!("broker {id} has {VERIFICATION}=false: a delayed record could be committed twice");
-                return Err(Fault::configuration(format!("{cause}; set it to true, its default")));
-            }
-            None => {
-                let cause = format!("broker {id} does not know {VERIFICATION}");
-                return Err(Fault::configuration(format!("{cause}: it is older than Kafka 3.6; upgrade it")));
-            }
-        }
+/// A cluster that has answered.
+#[derive(Clone)]
+pub struct Brokers {
+    pub(super) admin: Arc<Admin>,
+    pub(super) connection: Connection,
+    ids: Vec<i32>,
+}
+
+impl Brokers {
+    /// # Errors
+    /// No broker answers, or the credentials are wrong.
+    pub fn reach(connection: &Connection) -> Result<Brokers, Fault> {
+        let wrong = |e: KafkaError| Fault::configuration(format!("{e}; check kafka.properties"));
+        let admin = Arc::new(connection.admin().create().map_err(wrong)?);
+        Ok(Brokers { admin, connection: connection.clone(), ids: reach(connection)? })
     }
-    Ok(())
-}
 
-/// How long a topic keeps tombstones.
-///
-/// # Errors
-/// The topic is not there, or may not be described.
-pub fn delete_retention_ms(connection: &Connection, topic: &str) -> Result<i64, Fault> {
-    let value = config(&admin(connection)?, ResourceSpecifier::Topic(topic), "delete.retention.ms")?;
-    Ok(value.and_then(|v| v.parse().ok()).unwrap_or(86_400_000))
-}
-
-fn config(admin: &Admin, of: ResourceSpecifier<'_>, name: &str) -> Result<Option<String>, Fault> {
-    let value = |r: &ConfigResource| r.get(name).and_then(|e| e.value.clone());
-    Ok(describe(admin, &[of])?.first().and_then(value))
-}
-
-/// Settings of brokers or topics. A broker that does not answer is asked again for a while.
-pub(super) fn describe(admin: &Admin, of: &[ResourceSpecifier<'_>]) -> Result<Vec<ConfigResource>, Fault> {
-    let mut patience = Patience::of(3 * PATIENCE);
-    loop {
-        let code = match futures_executor::block_on(admin.describe_configs(of, &options())) {
-            Ok(answers) => match answers.into_iter().collect() {
-                Ok(found) => return Ok(found),
-                Err(code) => code,
-            },
-            Err(KafkaError::AdminOp(code)) => code,
-            Err(e) => return Err(Fault::failed(format!("describing {of:?}: {e}"))),
-        };
-        if is_configuration(code) {
-            let cause = format!("describing {of:?}: {code}; grant DescribeConfigs to this user");
-            return Err(Fault::configuration(cause));
+    /// Refuses a cluster on which the guarantees would not hold.
+    ///
+    /// # Errors
+    /// Names the broker, its setting and the remedy.
+    pub fn refuse_unfit(&self) -> Result<(), Fault> {
+        for id in &self.ids {
+            let described = self.describe(&[ResourceSpecifier::Broker(*id)])?;
+            // Who may not look is shown a broker without settings.
+            let Some(broker) = described.first().filter(|broker| !broker.entries.is_empty()) else {
+                let cause = format!("this user may not read the settings of broker {id}");
+                return Err(Fault::configuration(format!(
+                    "{cause}; grant DescribeConfigs on the cluster to this user"
+                )));
+            };
+            match broker.get(VERIFICATION).and_then(|entry| entry.value.as_deref()) {
+                Some("true") => {}
+                Some(_) => {
+                    let cause =
+                        format!("broker {id} has {VERIFICATION}=false: a delayed record could be committed twice");
+                    return Err(Fault::configuration(format!("{cause}; set it to true, its default")));
+                }
+                None => {
+                    let cause = format!("broker {id} does not know {VERIFICATION}");
+                    return Err(Fault::configuration(format!("{cause}: it is older than Kafka 3.6; upgrade it")));
+                }
+            }
         }
-        if patience.is_over() {
-            return Err(Fault::failed(format!("describing {of:?}: {code}; the brokers do not answer, try again")));
+        Ok(())
+    }
+
+    /// How long each of these topics keeps tombstones, ms.
+    ///
+    /// # Errors
+    /// One is not there, or may not be described.
+    pub fn delete_retention_ms(&self, topics: &[&str]) -> Result<BTreeMap<String, i64>, Fault> {
+        let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let found = if asked.is_empty() { Vec::new() } else { self.describe(&asked)? };
+        let kept = |topic: &ConfigResource| topic.get("delete.retention.ms")?.value.as_deref()?.parse().ok();
+        let each = found.iter().filter_map(|topic| match &topic.specifier {
+            OwnedResourceSpecifier::Topic(name) => Some((name.clone(), kept(topic).unwrap_or(DAY_MS))),
+            _ => None,
+        });
+        Ok(each.collect())
+    }
+
+    /// Settings of brokers or topics. A broker that does not answer is asked again for a while.
+    pub(super) fn describe(&self, of: &[ResourceSpecifier<'_>]) -> Result<Vec<ConfigResource>, Fault> {
+        let mut patience = Patience::of(3 * PATIENCE);
+        loop {
+            let code = match futures_executor::block_on(self.admin.describe_configs(of, &options())) {
+                Ok(answers) => match answers.into_iter().collect() {
+                    Ok(found) => return Ok(found),
+                    Err(code) => code,
+                },
+                Err(KafkaError::AdminOp(code)) => code,
+                Err(e) => return Err(Fault::failed(format!("describing {of:?}: {e}"))),
+            };
+            if is_configuration(code) {
+                let cause = format!("describing {of:?}: {code}; grant DescribeConfigs to this user");
+                return Err(Fault::configuration(cause));
+            }
+            if patience.is_over() {
+                return Err(Fault::failed(format!("describing {of:?}: {code}; the brokers do not answer, try again")));
+            }
+            std::thread::sleep(AGAIN);
         }
-        std::thread::sleep(AGAIN);
     }
 }

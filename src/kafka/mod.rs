@@ -26,7 +26,7 @@ mod snapshots;
 mod statistics;
 mod topics;
 
-pub use broker::{delete_retention_ms, refuse_unfit};
+pub use broker::Brokers;
 pub use client::{Connection, librdkafka_version};
 pub use committer::{KafkaCommitter, Timings};
 pub use errors::Fault;

@@ -3,8 +3,7 @@
 //! Told by committer threads, works on a thread of its own. Knows nothing of tasks. Invariant: only offsets that were
 //! committed are told, so nothing is deleted that a recovery could ask for.
 
-use super::broker;
-use super::client::Connection;
+use super::broker::{self, Brokers};
 use super::errors::Fault;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,17 +21,17 @@ impl Purge {
     /// Deletes in the background as long as the process lives; without such topics there is nothing to do.
     ///
     /// # Errors
-    /// A setting that librdkafka refuses, or no thread.
-    pub fn start(connection: &Connection, topics: BTreeSet<String>, every: Duration) -> Result<Arc<Purge>, Fault> {
+    /// No thread.
+    pub fn start(brokers: &Brokers, topics: BTreeSet<String>, every: Duration) -> Result<Arc<Purge>, Fault> {
         let purge = Arc::new(Purge { topics, committed: Mutex::default() });
         if purge.topics.is_empty() {
             return Ok(purge);
         }
-        let (admin, own) = (broker::admin(connection)?, purge.clone());
+        let (brokers, own) = (brokers.clone(), purge.clone());
         let work = move || {
             loop {
                 std::thread::sleep(every);
-                own.delete(&admin);
+                own.delete(&brokers);
             }
         };
         let thread = std::thread::Builder::new().name("purge".into()).spawn(work);
@@ -48,7 +47,7 @@ impl Purge {
         }
     }
 
-    fn delete(&self, admin: &broker::Admin) {
+    fn delete(&self, brokers: &Brokers) {
         let committed = std::mem::take(&mut *self.committed.lock().unwrap_or_else(PoisonError::into_inner));
         if committed.is_empty() {
             return;
@@ -58,7 +57,7 @@ impl Purge {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).expect("a position is an offset");
         }
         // What is not deleted now is deleted with what comes next.
-        match futures_executor::block_on(admin.delete_records(&list, &broker::options())) {
+        match futures_executor::block_on(brokers.admin.delete_records(&list, &broker::options())) {
             Ok(_) => tracing::debug!(partitions = committed.len(), "deleted what was read between stages"),
             Err(error) => {
                 tracing::warn!(%error, "deleting what was read between stages; does this user have the right to delete there?")

@@ -4,7 +4,7 @@
 //! checkpoint at the new position, and the group's offsets. Stores on any disk roll forward over it as over any other
 //! transaction. Invariant: positions, state and offsets move together or not at all.
 
-use super::broker;
+use super::broker::Brokers;
 use super::client::Connection;
 use super::ends;
 use super::errors::Fault;
@@ -250,6 +250,5 @@ pub fn partitions(
     topology: &Topology,
     settings: &tidemill_topology::Settings,
 ) -> Result<BTreeMap<String, i32>, Fault> {
-    broker::reach(connection)?;
-    super::topics::Topics::open(connection, topology, settings)?.inputs()
+    super::topics::Topics::of(&Brokers::reach(connection)?, topology, settings).inputs()
 }

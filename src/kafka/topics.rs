@@ -3,11 +3,10 @@
 //! Called by `cli/topics.rs` and by `runtime` at start. Sources are their owners' and are only looked at.
 //! Invariant: nothing is altered; what is missing may be created, what is wrong is reported with its remedy.
 
-use super::broker::{self, Admin};
-use super::client::Connection;
+use super::broker::{self, Brokers};
 use super::errors::Fault;
 use super::patience::Patience;
-use rdkafka::admin::{NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,23 +84,14 @@ impl fmt::Display for Difference {
 
 /// The application's topics, and the cluster that they live on.
 pub struct Topics<'a> {
-    connection: &'a Connection,
+    brokers: &'a Brokers,
     topology: &'a Topology,
     settings: &'a Settings,
-    admin: Admin,
 }
 
 impl<'a> Topics<'a> {
-    /// # Errors
-    /// No broker answers.
-    pub fn open(
-        connection: &'a Connection,
-        topology: &'a Topology,
-        settings: &'a Settings,
-    ) -> Result<Topics<'a>, Fault> {
-        let admin = broker::admin(connection)?;
-        broker::reach(connection)?;
-        Ok(Topics { connection, topology, settings, admin })
+    pub fn of(brokers: &'a Brokers, topology: &'a Topology, settings: &'a Settings) -> Topics<'a> {
+        Topics { brokers, topology, settings }
     }
 
     /// Partitions of every topic that a stage reads: sources, and what lies between two stages.
@@ -182,7 +172,7 @@ impl<'a> Topics<'a> {
             }
             let new = NewTopic::new(&plan.name, plan.partitions, TopicReplication::Fixed(plan.replication));
             let new = plan.config.iter().fold(new, |t, (k, v)| t.set(k, v));
-            let answer = futures_executor::block_on(self.admin.create_topics([&new], &broker::options()));
+            let answer = futures_executor::block_on(self.brokers.admin.create_topics([&new], &broker::options()));
             let refused = |why: String| {
                 let remedy = "check topics.replication against the number of brokers, and this user's right to create";
                 Fault::configuration(format!("creating topic {}: {why}; {remedy}", plan.name))
@@ -230,7 +220,7 @@ impl<'a> Topics<'a> {
     /// # Errors
     /// The cluster cannot be asked.
     pub fn check(&self) -> Result<Vec<Difference>, Fault> {
-        let mut differences = Vec::new();
+        let (mut differences, mut there) = (Vec::new(), Vec::new());
         for plan in self.plan()? {
             let topic = plan.name.clone();
             match self.partitions(&topic)? {
@@ -240,9 +230,11 @@ impl<'a> Topics<'a> {
                     let input = self.input_of(&topic);
                     differences.push(Difference::Partitions { topic, input, wanted: plan.partitions, found });
                 }
-                Some(_) => self.check_settings(&plan, &mut differences)?,
+                Some(_) if internal(plan.role) => there.push(plan),
+                Some(_) => {}
             }
         }
+        self.check_settings(&there, &mut differences)?;
         Ok(differences)
     }
 
@@ -253,13 +245,19 @@ impl<'a> Topics<'a> {
         stage.map(|s| &s.topic).or(hop.map(|h| &h.source)).map(ToString::to_string).unwrap_or_default()
     }
 
-    fn check_settings(&self, plan: &TopicPlan, differences: &mut Vec<Difference>) -> Result<(), Fault> {
-        if !internal(plan.role) {
+    fn check_settings(&self, plans: &[TopicPlan], differences: &mut Vec<Difference>) -> Result<(), Fault> {
+        if plans.is_empty() {
             return Ok(());
         }
-        let found = broker::describe(&self.admin, &[ResourceSpecifier::Topic(&plan.name)])?;
-        let Some(found) = found.first() else { return Ok(()) };
-        for (name, wanted) in &plan.config {
+        let asked: Vec<_> = plans.iter().map(|plan| ResourceSpecifier::Topic(&plan.name)).collect();
+        let found = self.brokers.describe(&asked)?;
+        let of = |plan: &TopicPlan| {
+            let is_it =
+                |t: &&ConfigResource| matches!(&t.specifier, OwnedResourceSpecifier::Topic(n) if *n == plan.name);
+            found.iter().find(is_it)
+        };
+        let settings = plans.iter().filter_map(|plan| Some((plan, of(plan)?)));
+        for (plan, found, name, wanted) in settings.flat_map(|(p, f)| p.config.iter().map(move |(n, w)| (p, f, n, w))) {
             let value = found.get(name).and_then(|e| e.value.clone()).unwrap_or_default();
             let enough = match name.as_str() {
                 "delete.retention.ms" | "min.insync.replicas" => number(&value) >= number(wanted),
@@ -277,10 +275,10 @@ impl<'a> Topics<'a> {
     fn partitions(&self, topic: &str) -> Result<Option<i32>, Fault> {
         let mut patience = Patience::of(PATIENCE);
         let metadata = loop {
-            match self.admin.inner().fetch_metadata(Some(topic), QUESTION) {
+            match self.brokers.admin.inner().fetch_metadata(Some(topic), QUESTION) {
                 Ok(metadata) => break metadata,
                 Err(e) if patience.is_over() => {
-                    let brokers = &self.connection.brokers;
+                    let brokers = &self.brokers.connection.brokers;
                     return Err(Fault::failed(format!("metadata of {topic} at {brokers}: {e}; is the broker up?")));
                 }
                 Err(_) => std::thread::sleep(broker::AGAIN),
