@@ -30,6 +30,7 @@ pub mod keys;
 mod buckets;
 mod changes;
 mod error;
+mod filling;
 mod id_set;
 mod ids;
 mod memory;

@@ -6,15 +6,17 @@ use crate::{
     changes::Changes,
     codec,
     error::StoreError,
+    filling::Filling,
     rebuild,
     store::{Figures, Meta, StateStore, View},
 };
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, ErrorKind, LogLevel, LruCacheOptions, MemtableFactory, Options, ReadOptions, Snapshot, WriteBatch,
-    WriteBufferManager, WriteOptions,
+    DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel, LruCacheOptions, Options, ReadOptions, Snapshot,
+    SstFileWriter, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 const META: &str = "meta";
 const META_KEY: &[u8] = b"meta";
@@ -26,7 +28,7 @@ const MEMTABLE: usize = 4 << 20;
 const METADATA: usize = 8 << 10;
 /// The same bound over both column families.
 const WAL: u64 = 8 << 20;
-/// A memtable of a rebuild: nothing is read again, and long sorted runs are merged less often.
+/// Of a rebuild, what is sorted and written as one file; with less memory, a sixteenth of it. Long runs are merged less often.
 const FILLING: usize = 32 << 20;
 
 /// The settings of all stores of a process: one block cache and one bound on memtables, which a clone shares.
@@ -34,6 +36,7 @@ const FILLING: usize = 32 << 20;
 pub struct RocksOptions {
     cache: Cache,
     memtables: WriteBufferManager,
+    filling: usize,
 }
 
 impl RocksOptions {
@@ -47,7 +50,7 @@ impl RocksOptions {
         let cache = Cache::new_lru_cache_opts(&shape);
         // It never stalls a write: an apply waits for nobody, and a full budget flushes early instead.
         let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(budget_bytes / 2, false, cache.clone());
-        RocksOptions { cache, memtables }
+        RocksOptions { cache, memtables, filling: FILLING.min(budget_bytes / 16) }
     }
 
     /// Bytes that block cache and memtables of all these stores hold now.
@@ -81,7 +84,7 @@ impl RocksOptions {
         o
     }
 
-    fn entries(&self, mode: Mode) -> Options {
+    fn entries(&self) -> Options {
         let mut blocks = BlockBasedOptions::default();
         blocks.set_block_cache(&self.cache);
         blocks.set_cache_index_and_filter_blocks(true);
@@ -97,13 +100,7 @@ impl RocksOptions {
         let mut o = Options::default();
         o.set_block_based_table_factory(&blocks);
         o.set_compression_type(DBCompressionType::Lz4);
-        if mode == Mode::Filling {
-            // Appended, and sorted once at the flush: a rebuild only writes.
-            o.set_memtable_factory(MemtableFactory::Vector);
-            o.set_write_buffer_size(FILLING);
-        } else {
-            o.set_write_buffer_size(MEMTABLE);
-        }
+        o.set_write_buffer_size(MEMTABLE);
         // One filling and one on its way to the disk: a third would only be more to read again.
         o.set_max_write_buffer_number(2);
         // The small memtables are small files, so more of them make a compaction worth it.
@@ -122,9 +119,9 @@ impl RocksOptions {
         o
     }
 
-    fn families(&self, mode: Mode) -> [ColumnFamilyDescriptor; 2] {
+    fn families(&self) -> [ColumnFamilyDescriptor; 2] {
         [
-            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, self.entries(mode)),
+            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, self.entries()),
             ColumnFamilyDescriptor::new(META, self.meta()),
         ]
     }
@@ -140,7 +137,7 @@ pub fn rocksdb_version() -> &'static str {
 enum Mode {
     /// By its task: a write is in the WAL when it returns, and survives a kill.
     Owned,
-    /// For a rebuild: no WAL, for a crash begins it again anyway.
+    /// For a rebuild: sorted files that the store takes as they are, and no WAL, for a crash begins it again anyway.
     Filling,
     Reading,
 }
@@ -151,6 +148,9 @@ pub struct RocksStore {
     db: DB,
     dir: PathBuf,
     mode: Mode,
+    /// While a rebuild fills it.
+    filling: Mutex<Filling>,
+    options: RocksOptions,
 }
 
 impl RocksStore {
@@ -224,10 +224,7 @@ impl RocksStore {
             }
             Mode::Owned | Mode::Filling => {
                 std::fs::create_dir_all(dir).map_err(|e| refused(dir, &e))?;
-                let mut database = options.database();
-                // A vector takes one writer at a time, which is all that there is.
-                database.set_allow_concurrent_memtable_write(mode == Mode::Owned);
-                DB::open_cf_descriptors(&database, dir, options.families(mode))
+                DB::open_cf_descriptors(&options.database(), dir, options.families())
             }
         };
         let db = opened.map_err(|e| match failure(dir, e) {
@@ -235,7 +232,7 @@ impl RocksStore {
             StoreError::Io { dir, cause } if cause.contains("No such file") => StoreError::Corrupt { dir, cause },
             other => other,
         })?;
-        Ok(RocksStore { db, dir: dir.to_owned(), mode })
+        Ok(RocksStore { db, dir: dir.to_owned(), mode, filling: Mutex::default(), options: options.clone() })
     }
 
     fn meta_family(&self) -> &ColumnFamily {
@@ -250,6 +247,46 @@ impl RocksStore {
         how.set_sync(false);
         how.disable_wal(self.mode == Mode::Filling);
         self.db.write_opt(batch, &how).map_err(|e| self.failure(e))
+    }
+
+    /// Takes these into the rebuild's next file.
+    fn fill(&self, changes: &Changes) -> Result<(), StoreError> {
+        let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        if filling.take(changes) >= self.options.filling { self.spill(&mut filling) } else { Ok(()) }
+    }
+
+    /// Has the store take what waits as one sorted file, newer than every other.
+    fn spill(&self, filling: &mut Filling) -> Result<(), StoreError> {
+        if filling.is_empty() {
+            return Ok(());
+        }
+        let path = self.dir.join("filling.sst");
+        let options = self.options.entries();
+        let write = || -> Result<(), rocksdb::Error> {
+            let mut file = SstFileWriter::create(&options);
+            file.open(&path)?;
+            for (key, value) in filling.sorted() {
+                match value {
+                    Some(value) => file.put(key, value)?,
+                    None => file.delete(key)?,
+                }
+            }
+            file.finish()?;
+            let mut how = IngestExternalFileOptions::default();
+            how.set_move_files(true);
+            self.db.ingest_external_file_opts(&how, vec![&path])
+        };
+        write().map_err(|e| self.failure(e))?;
+        filling.clear();
+        Ok(())
+    }
+
+    /// What a rebuild was given can be read from here on.
+    fn settle(&self) -> Result<(), StoreError> {
+        match self.mode {
+            Mode::Filling => self.spill(&mut self.filling.lock().unwrap_or_else(PoisonError::into_inner)),
+            Mode::Owned | Mode::Reading => Ok(()),
+        }
     }
 
     fn read_meta(&self, how: &ReadOptions) -> Result<Option<Meta>, StoreError> {
@@ -300,20 +337,23 @@ impl View for Moment<'_> {
 
 impl StateStore for RocksStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.settle()?;
         self.db.get(key).map_err(|e| self.failure(e))
     }
 
     fn view(&self, look: &mut dyn FnMut(&dyn View) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.settle()?;
         look(&Moment { store: self, snapshot: self.db.snapshot() })
     }
 
     fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError> {
         let mut batch = WriteBatch::with_capacity_bytes(changes.bytes() + 16 * changes.len() + 256);
-        for (key, value) in changes.iter() {
-            match value {
+        match self.mode {
+            Mode::Filling => self.fill(changes)?,
+            Mode::Owned | Mode::Reading => changes.iter().for_each(|(key, value)| match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),
-            }
+            }),
         }
         let mut encoded = Vec::with_capacity(meta.checkpoint.len() + 32);
         codec::encode(META_VERSION, meta, &mut encoded);
@@ -325,6 +365,7 @@ impl StateStore for RocksStore {
         if from >= to {
             return Ok(());
         }
+        self.settle()?;
         let mut batch = WriteBatch::default();
         batch.delete_range(from, to);
         self.write(batch)?;
@@ -348,8 +389,11 @@ impl StateStore for RocksStore {
     fn flush(&self) -> Result<(), StoreError> {
         let flushed = match self.mode {
             Mode::Owned => self.db.flush_wal(true),
-            // No WAL: the memtables themselves have to go, both families in one.
-            Mode::Filling => self.db.flush(),
+            // No WAL: what waits and the memtables themselves have to go.
+            Mode::Filling => {
+                self.settle()?;
+                self.db.flush().and_then(|()| self.db.flush_cf(self.meta_family()))
+            }
             Mode::Reading => Ok(()),
         };
         flushed.map_err(|e| self.failure(e))
