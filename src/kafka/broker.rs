@@ -145,11 +145,11 @@ impl Brokers {
         let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
         let found = if asked.is_empty() { Vec::new() } else { self.describe(&asked)? };
         let kept = |topic: &ConfigResource| topic.get("delete.retention.ms")?.value.as_deref()?.parse().ok();
-        let each = found.iter().filter_map(|topic| match &topic.specifier {
-            OwnedResourceSpecifier::Topic(name) => Some((name.clone(), kept(topic).unwrap_or(DAY_MS))),
-            _ => None,
-        });
-        Ok(each.collect())
+        let of = |name: &str| {
+            let is_it = |t: &&ConfigResource| matches!(&t.specifier, OwnedResourceSpecifier::Topic(n) if n == name);
+            found.iter().find(is_it).and_then(kept).unwrap_or(DAY_MS)
+        };
+        Ok(topics.iter().map(|name| ((*name).to_owned(), of(name))).collect())
     }
 
     /// Settings of brokers or topics. A broker that does not answer is asked again for a while.

@@ -23,10 +23,12 @@ use tidemill_topology::Sealed;
 /// How long an abort may take before the recycle, which follows in any case, does its work. Behind brokers so slow that
 /// records timed out, librdkafka's abort acquires a new epoch first, only for the recycle to acquire the next.
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
-/// Between two looks at an INIT that is under way.
-const LOOK: Duration = Duration::from_millis(20);
-/// New clients in a row for one INIT, after which the last one's own half seconds are quick enough.
-const AFRESH: usize = 4;
+/// An INIT that meets a transaction that was left open is told to come again. The broker has aborted that within some hundredths of a
+/// second; librdkafka waits for half a second, unless it is called again: then it asks at once.
+const LOOK: Timeout = Timeout::After(Duration::from_millis(20));
+/// So many calls come soon one after the other, of which brokers that are in trouble need no more.
+const SOON: usize = 25;
+const LATER: Timeout = Timeout::After(Duration::from_millis(500));
 
 /// Where the time of the last transaction went.
 #[derive(Debug, Clone, Copy, Default)]
@@ -326,28 +328,17 @@ fn failed(error: KafkaError, what: &str) -> Failed {
 
 fn make(connection: &Connection, lane: usize) -> Result<Live, Fault> {
     let id = connection.transactional_id(lane);
-    let mut left = AFRESH;
+    let watch = Watch::new(connection.seen.of(format!("lane-{lane}")));
+    let client: Client = connection
+        .producer(lane)
+        .create_with_context(watch.clone())
+        .map_err(|e| Fault::configuration(format!("producer {id}: {e}; check kafka.properties")))?;
+    let mut looks = 0;
     loop {
-        let watch = Watch::new(connection.seen.of(format!("lane-{lane}")));
-        let client: Client = connection
-            .producer(lane)
-            .create_with_context(watch.clone())
-            .map_err(|e| Fault::configuration(format!("producer {id}: {e}; check kafka.properties")))?;
-        if settles(&client, &watch, &id, left > 0)? {
-            return Ok(Live { client, watch, ended: 0 });
-        }
-        left -= 1;
-    }
-}
-
-/// INIT. False, which `afresh` allows: what was left open is being aborted now, which takes some hundredths of a second. This client asks again after half a
-/// second, whatever it is told; a new one asks at once. Nothing of this one is on its way: it has had its answer.
-fn settles(client: &Client, watch: &Watch, id: &str, afresh: bool) -> Result<bool, Fault> {
-    loop {
-        match client.init_transactions(Timeout::After(LOOK)) {
-            Ok(()) => return Ok(true),
+        looks += 1;
+        match client.init_transactions(if looks <= SOON { LOOK } else { LATER }) {
+            Ok(()) => return Ok(Live { client, watch, ended: 0 }),
             Err(e) => match classify(&e) {
-                Class::Retriable if afresh && watch.is_unsettled() => return Ok(false),
                 Class::Retriable => {}
                 Class::Configuration => {
                     let remedy = "check the credentials and the rights on the transactional id";

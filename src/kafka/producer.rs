@@ -34,8 +34,6 @@ struct Told {
     /// Why this producer is not clean.
     trouble: Option<String>,
     concurrent: u64,
-    /// The broker still ends the transaction that was open before.
-    unsettled: bool,
 }
 
 /// The context of a producer: shared with its callbacks.
@@ -78,11 +76,6 @@ impl Watch {
         std::mem::take(&mut self.told().concurrent)
     }
 
-    /// Whether INIT was told to come again, for the transaction before is being ended.
-    pub fn is_unsettled(&self) -> bool {
-        self.told().unsettled
-    }
-
     /// Why the producer must be recycled; asked after its `ended`-th EndTxn was answered, whose line is awaited first.
     pub fn trouble(&self, ended: u64) -> Option<String> {
         let until = Instant::now() + LOG_PATIENCE;
@@ -102,7 +95,7 @@ impl Watch {
     }
 }
 
-/// CONCURRENT_TRANSACTIONS: AddOffsets logs its name, AddPartitions and InitProducerId its description.
+/// CONCURRENT_TRANSACTIONS: AddOffsets logs its name, AddPartitions its description.
 fn met_the_last_one(text: &str) -> bool {
     text.contains("CONCURRENT_TRANSACTIONS") || text.contains("another concurrent operation")
 }
@@ -121,7 +114,6 @@ impl ClientContext for Watch {
             // The coordinator was found while its connection was being opened without an address: nothing was on it.
             "FAIL" if text.contains("nodename change") && text.contains("in state TRY_CONNECT") => {}
             "ENDTXN" | "FAIL" | "REQTMOUT" => self.note_trouble(&format!("{facility}: {text}")),
-            "GETPID" if met_the_last_one(text) => self.told().unsettled = true,
             "ADDPARTS" | "ADDOFFSETS" if met_the_last_one(text) => self.told().concurrent += 1,
             _ => {}
         }
@@ -210,15 +202,6 @@ mod tests {
         let watch = told("FAIL", "[thrd:b/bootstrap]: b/bootstrap: Closing connection (_DESTROY_BROKER)");
         watch.log(RDKafkaLogLevel::Debug, "ENDTXN", COMMITTED);
         assert_eq!(watch.trouble(1), None);
-    }
-
-    #[test]
-    fn an_init_that_is_told_to_come_again_is_known() {
-        let again = "[thrd:main]: Failed to acquire transactional PID from broker TxnCoordinator/1: Broker: Producer attempted to \
-                     update a transaction while another concurrent operation on the same transaction was ongoing: retrying";
-        assert!(told("GETPID", again).is_unsettled());
-        let other = "[thrd:main]: Failed to acquire transactional PID from broker TxnCoordinator/3: Broker: Not coordinator: retrying";
-        assert!(!told("GETPID", other).is_unsettled());
     }
 
     #[test]

@@ -28,7 +28,8 @@ const MEMTABLE: usize = 4 << 20;
 const METADATA: usize = 8 << 10;
 /// The same bound over both column families.
 const WAL: u64 = 8 << 20;
-/// Of a rebuild, what is sorted and written as one file; with less memory, a sixteenth of it. Long runs are merged less often.
+/// Of a rebuild, what is sorted and written as one file, with what that takes; with less memory, a sixteenth of it. Long runs are merged
+/// less often.
 const FILLING: usize = 32 << 20;
 
 /// The settings of all stores of a process: one block cache and one bound on memtables, which a clone shares.
@@ -274,10 +275,19 @@ impl RocksStore {
             file.finish()?;
             let mut how = IngestExternalFileOptions::default();
             how.set_move_files(true);
-            self.db.ingest_external_file_opts(&how, vec![&path])
+            let moved = self.db.ingest_external_file_opts(&how, vec![&path]);
+            // Some file systems know no links.
+            moved.or_else(|_| self.db.ingest_external_file_opts(&IngestExternalFileOptions::default(), vec![&path]))
         };
+        let gone = || match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(refused(&self.dir, &e)),
+            _ => Ok(()),
+        };
+        // A file that was taken is never written over, and none is left beside the store's own.
+        gone()?;
         write().map_err(|e| self.failure(e))?;
-        filling.clear();
+        gone()?;
+        *filling = Filling::default();
         Ok(())
     }
 
