@@ -142,34 +142,44 @@ impl Brokers {
     /// # Errors
     /// One is not there, or may not be described.
     pub fn delete_retention_ms(&self, topics: &[&str]) -> Result<BTreeMap<String, i64>, Fault> {
-        let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-        let found = if asked.is_empty() { Vec::new() } else { self.describe(&asked)? };
+        let found = self.describe_topics(topics)?;
         let kept = |topic: &ConfigResource| topic.get("delete.retention.ms")?.value.as_deref()?.parse().ok();
-        let of = |name: &str| {
-            let is_it = |t: &&ConfigResource| matches!(&t.specifier, OwnedResourceSpecifier::Topic(n) if n == name);
-            found.iter().find(is_it).and_then(kept).unwrap_or(DAY_MS)
-        };
+        let of = |name: &str| found.get(name).and_then(kept).unwrap_or(DAY_MS);
         Ok(topics.iter().map(|name| ((*name).to_owned(), of(name))).collect())
     }
 
+    /// Settings of topics, by their names.
+    pub(super) fn describe_topics(&self, topics: &[&str]) -> Result<BTreeMap<String, ConfigResource>, Fault> {
+        let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let found = if asked.is_empty() { Vec::new() } else { self.describe(&asked)? };
+        let named = found.into_iter().filter_map(|topic| match &topic.specifier {
+            OwnedResourceSpecifier::Topic(name) => Some((name.clone(), topic)),
+            _ => None,
+        });
+        Ok(named.collect())
+    }
+
     /// Settings of brokers or topics. A broker that does not answer is asked again for a while.
-    pub(super) fn describe(&self, of: &[ResourceSpecifier<'_>]) -> Result<Vec<ConfigResource>, Fault> {
+    fn describe(&self, of: &[ResourceSpecifier<'_>]) -> Result<Vec<ConfigResource>, Fault> {
         let mut patience = Patience::of(3 * PATIENCE);
         loop {
-            let code = match futures_executor::block_on(self.admin.describe_configs(of, &options())) {
-                Ok(answers) => match answers.into_iter().collect() {
-                    Ok(found) => return Ok(found),
-                    Err(code) => code,
+            let (which, code) = match futures_executor::block_on(self.admin.describe_configs(of, &options())) {
+                // In the order of the questions.
+                Ok(answers) => match answers.iter().position(Result::is_err) {
+                    None => return Ok(answers.into_iter().flatten().collect()),
+                    Some(at) => (&of[at..=at], answers.into_iter().find_map(Result::err).expect("it is there")),
                 },
-                Err(KafkaError::AdminOp(code)) => code,
+                Err(KafkaError::AdminOp(code)) => (of, code),
                 Err(e) => return Err(Fault::failed(format!("describing {of:?}: {e}"))),
             };
             if is_configuration(code) {
-                let cause = format!("describing {of:?}: {code}; grant DescribeConfigs to this user");
+                let cause = format!("describing {which:?}: {code}; grant DescribeConfigs to this user");
                 return Err(Fault::configuration(cause));
             }
             if patience.is_over() {
-                return Err(Fault::failed(format!("describing {of:?}: {code}; the brokers do not answer, try again")));
+                return Err(Fault::failed(format!(
+                    "describing {which:?}: {code}; the brokers do not answer, try again"
+                )));
             }
             std::thread::sleep(AGAIN);
         }

@@ -28,6 +28,8 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Timeout = Timeout::After(Duration::from_millis(20));
 /// So many calls come soon one after the other, of which brokers that are in trouble need no more.
 const SOON: usize = 25;
+/// Calls behind those, before a refusal that can pass is taken for the settings' fault: ten seconds.
+const MORE: usize = 20;
 const LATER: Timeout = Timeout::After(Duration::from_millis(500));
 
 /// Where the time of the last transaction went.
@@ -340,6 +342,8 @@ fn make(connection: &Connection, lane: usize) -> Result<Live, Fault> {
             Ok(()) => return Ok(Live { client, watch, ended: 0 }),
             Err(e) => match classify(&e) {
                 Class::Retriable => {}
+                // A broker that has just started may not know a password yet.
+                Class::Configuration if is_retriable(&e) && looks < SOON + MORE => {}
                 Class::Configuration => {
                     let remedy = "check the credentials and the rights on the transactional id";
                     return Err(Fault::configuration(format!("producer {id}: init_transactions: {e}; {remedy}")));
@@ -348,4 +352,8 @@ fn make(connection: &Connection, lane: usize) -> Result<Live, Fault> {
             },
         }
     }
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(e) if e.is_retriable())
 }

@@ -6,7 +6,7 @@
 use super::broker::{self, Brokers};
 use super::errors::Fault;
 use super::patience::Patience;
-use rdkafka::admin::{ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -246,17 +246,9 @@ impl<'a> Topics<'a> {
     }
 
     fn check_settings(&self, plans: &[TopicPlan], differences: &mut Vec<Difference>) -> Result<(), Fault> {
-        if plans.is_empty() {
-            return Ok(());
-        }
-        let asked: Vec<_> = plans.iter().map(|plan| ResourceSpecifier::Topic(&plan.name)).collect();
-        let found = self.brokers.describe(&asked)?;
-        let of = |plan: &TopicPlan| {
-            let is_it =
-                |t: &&ConfigResource| matches!(&t.specifier, OwnedResourceSpecifier::Topic(n) if *n == plan.name);
-            found.iter().find(is_it)
-        };
-        let settings = plans.iter().filter_map(|plan| Some((plan, of(plan)?)));
+        let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
+        let found = self.brokers.describe_topics(&names)?;
+        let settings = plans.iter().filter_map(|plan| Some((plan, found.get(&plan.name)?)));
         for (plan, found, name, wanted) in settings.flat_map(|(p, f)| p.config.iter().map(move |(n, w)| (p, f, n, w))) {
             let value = found.get(name).and_then(|e| e.value.clone()).unwrap_or_default();
             let enough = match name.as_str() {
