@@ -140,7 +140,7 @@ impl Brokers {
     /// How long each of these topics keeps tombstones, ms.
     ///
     /// # Errors
-    /// One is not there, or may not be described.
+    /// One is not there, or may not be described; it is named.
     pub fn delete_retention_ms(&self, topics: &[&str]) -> Result<BTreeMap<String, i64>, Fault> {
         let found = self.describe_topics(topics)?;
         let kept = |topic: &ConfigResource| topic.get("delete.retention.ms")?.value.as_deref()?.parse().ok();
