@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidemill_observability::metrics::Metrics;
 use tidemill_state::{RocksOptions, StateStore};
 use tidemill_topology::{Stage, Task, TaskId, TaskSetup};
@@ -84,6 +84,8 @@ struct Revived {
     task: Task,
     store: Arc<dyn StateStore>,
     ready: Ready,
+    /// From the first record of its changelog until all that it holds was at hand.
+    restore: Duration,
 }
 
 /// ```text
@@ -244,16 +246,16 @@ impl Supervisor {
     }
 
     fn run(&mut self, task: TaskId, number: u64, revived: Revived, began: Instant) {
-        let Revived { task: work, store, ready } = revived;
+        let Revived { task: work, store, ready, restore } = revived;
         let why = match &ready.why {
             Why::FirstStart => "first start".to_owned(),
             Why::Restored => "restored".to_owned(),
             Why::FirstTimeHere => "first time here".to_owned(),
             Why::Rebuilt(reason) => format!("rebuilt: {reason}"),
         };
-        let (ms, records) = (began.elapsed().as_millis() as u64, ready.records);
-        self.note_restore(&ready.why, records, began);
-        tracing::info!(%task, assignment = number, position = ready.position, why, records, ms, "task ready");
+        let [ms, restore_ms] = [began.elapsed(), restore].map(|time| time.as_millis() as u64);
+        self.note_restore(&ready.why, ready.records, began);
+        tracing::info!(%task, assignment = number, position = ready.position, why, records = ready.records, restore_ms, ms, "task ready");
         let Some(tracked) = self.tasks.get_mut(&task) else { return };
         tracked.phase = Phase::Running { number };
         let lane = tracked.lane;
@@ -354,7 +356,7 @@ fn revive(
     if plan.protections.on("init_first") {
         gate.wait(plan.lanes);
     }
-    let Some(Recovered { ready, store }) = plan.log.recover(facts, &place, prepared)? else { return Ok(None) };
+    let Some(Recovered { ready, store, reading }) = plan.log.recover(facts, &place, prepared)? else { return Ok(None) };
     let setup = TaskSetup {
         partition: id.partition,
         partitions,
@@ -370,7 +372,7 @@ fn revive(
     }
     tracing::debug!(task = %id, asked = "open task", us = began.elapsed().as_micros() as u64, "recovery");
     let task = opened.map_err(|e| fault(&e))?;
-    Ok(Some(Box::new(Revived { task, store, ready })))
+    Ok(Some(Box::new(Revived { task, store, ready, restore: reading.elapsed() })))
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {

@@ -152,8 +152,7 @@ impl Connection {
         let mut c = self.base(PRODUCER_ONLY);
         default(&mut c, "session.timeout.ms", "45000");
         default(&mut c, "heartbeat.interval.ms", "1000");
-        // The default of a second stalls a reader that was slower than the fetcher for a moment.
-        default(&mut c, "fetch.queue.backoff.ms", "10");
+        queue(&mut c);
         // Records that trickle in would be answered one by one, thousands of times a second. What a commit waits for anyway can
         // wait a tenth of that for its like.
         default(&mut c, "fetch.min.bytes", FETCH_MIN_BYTES);
@@ -219,10 +218,13 @@ impl Connection {
         c
     }
 
-    /// Reads a changelog up to its end, which a fetch of nothing tells: it must not wait for more to come.
+    /// Reads a changelog up to its end, which a fetch of nothing tells: it must not wait for more to come. It never goes on elsewhere
+    /// than where it was told to begin.
     pub(super) fn roller(&self) -> ClientConfig {
         let mut c = self.stable();
+        c.set("auto.offset.reset", "error");
         c.set("fetch.wait.max.ms", "5");
+        queue(&mut c);
         c
     }
 
@@ -265,6 +267,14 @@ impl Connection {
         c.set_log_level(RDKafkaLogLevel::Warning);
         c
     }
+}
+
+/// What waits between the client's thread and ours: little, so that it still lies in the processor's cache when it is read. (The default
+/// is 100 000 records; 5 000 take a fifth off the cost of a whole event.) And a fetcher that was ahead goes on soon, where the default of a
+/// second would stall the reader.
+fn queue(c: &mut ClientConfig) {
+    default(c, "queued.min.messages", "5000");
+    default(c, "fetch.queue.backoff.ms", "10");
 }
 
 fn default(c: &mut ClientConfig, name: &str, value: &str) {

@@ -1,6 +1,6 @@
 //! The two things that rdkafka has no safe form of: one queue of our own for records, and the group's member.
 //!
-//! Every unsafe call of librdkafka is here. Called by `reader.rs` and `rebalance.rs`.
+//! Every unsafe call of librdkafka is here. Called by `reader.rs`, `rebalance.rs` and `restore.rs`.
 //! Invariant: a pointer from librdkafka never leaves a call of this file; what leaves is copied or borrowed for a call.
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -8,6 +8,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka_sys as sys;
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// A queue to which partitions are forwarded, so that records are read without rust-rdkafka's rebalance events: a plain
@@ -41,12 +42,12 @@ impl DataQueue {
         QueueRef(self.queue)
     }
 
-    /// Reads what comes within `timeout_ms`, at most a batch; each message is freed after `each`.
+    /// Reads what comes within `timeout_ms`, at most a batch, until `each` breaks off; each message is freed after `each`.
     ///
     /// By callback, which takes the queue's lock once for all of them. librdkafka's batch read takes the event "end of partition" for
     /// a record at that offset and moves the partition's position behind it (rd_kafka_q_serve_rkmessages, 2.12.1): the next
     /// pause, be it ours or that of a rebalance, then goes on one record too far: a record lost, or an offset that does not exist.
-    pub fn read<F: FnMut(Message<'_>)>(&mut self, timeout_ms: i32, each: F) {
+    pub fn read<F: FnMut(Message<'_>) -> ControlFlow<()>>(&mut self, timeout_ms: i32, each: F) {
         let until = Instant::now() + Duration::from_millis(timeout_ms.max(0) as u64);
         let (mut reading, mut wait) = (Reading { each, left: self.batch }, timeout_ms);
         while reading.left > 0 {
@@ -70,13 +71,13 @@ struct Reading<F> {
     left: usize,
 }
 
-impl<F: FnMut(Message<'_>)> Reading<F> {
+impl<F: FnMut(Message<'_>) -> ControlFlow<()>> Reading<F> {
     /// Called by librdkafka, within the read, with a message that it frees afterwards.
     unsafe extern "C" fn take(raw: *mut sys::rd_kafka_message_t, told: *mut std::ffi::c_void) {
         // SAFETY: `read` gave librdkafka this address for the time of the call.
         let reading = unsafe { &mut *told.cast::<Reading<F>>() };
-        (reading.each)(Message { raw, lives: PhantomData });
-        reading.left -= 1;
+        let more = (reading.each)(Message { raw, lives: PhantomData });
+        reading.left = if more.is_continue() { reading.left - 1 } else { 0 };
         if reading.left == 0 {
             // What has been taken from the queue and not been given to us goes back to its front.
             // SAFETY: it sets a flag of this thread; the client is not looked at.

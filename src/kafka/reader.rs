@@ -19,6 +19,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -355,7 +356,7 @@ impl Reader {
                     Entry::Vacant(new) => {
                         let topic = message.topic();
                         let of = |f: &Flow| *f.task.topic == *topic && f.task.partition == key.1;
-                        let Some(at) = flows.iter().position(of) else { return };
+                        let Some(at) = flows.iter().position(of) else { return ControlFlow::Continue(()) };
                         *new.insert(at)
                     }
                 },
@@ -365,6 +366,7 @@ impl Reader {
             if let Err(Trouble::Gap) = flow.take(&message) {
                 gap = Some((flow.task.clone(), flow.at));
             }
+            ControlFlow::Continue(())
         });
         if let Some((task, at)) = gap {
             self.report_gap(&task, at);

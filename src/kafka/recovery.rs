@@ -40,6 +40,8 @@ pub struct Log {
 pub struct Recovered {
     pub ready: Ready,
     pub store: Arc<dyn StateStore>,
+    /// When its changelog began to be read; now if nothing had to be.
+    pub reading: Instant,
 }
 
 /// What one recovery needs beyond its facts.
@@ -104,7 +106,7 @@ impl Log {
         let task = facts.task.clone();
         let mut recovery = Recovery::new(facts, self.protections);
         let mut store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-        let mut opened = prepared;
+        let (mut opened, mut reading) = (prepared, None);
         let mut action = recovery.begin();
         loop {
             if (place.cancelled)() {
@@ -112,7 +114,9 @@ impl Log {
             }
             let (asked, began) = (action.name(), Instant::now());
             let answer = match action {
-                Action::Ready(ready) => return Ok(Some(Recovered { ready, store })),
+                Action::Ready(ready) => {
+                    return Ok(Some(Recovered { ready, store, reading: reading.unwrap_or_else(Instant::now) }));
+                }
                 Action::Halt(halt) => return Err(Fault { cause: halt.cause, configuration: halt.configuration }),
                 Action::Wait(time) => {
                     std::thread::sleep(time);
@@ -129,6 +133,7 @@ impl Log {
                 }
                 Action::OpenStore => open_store(place, &mut opened)?,
                 Action::RollForward { from, end, rebuild } => {
+                    reading.get_or_insert(began);
                     let at = restore::Span { topic: changelog(place), partition: task.partition, from, end };
                     let old = if rebuild { drop_store(&mut opened) } else { opened.clone() };
                     let Some((filled, answer)) = self.roll_forward(place, old, &at)? else { return Ok(None) };

@@ -2,6 +2,8 @@
 //! sets fill it; the lane sends it to the changelog and a store applies it. The invariant: it is never altered between
 //! the first sending and the apply, so the log and the store get the same bytes however often it was sent.
 
+use crate::prefetch;
+
 /// Changed entries in the order of their change: a key, and its new value or `None` for a tombstone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -30,6 +32,14 @@ impl Changes {
         self.push_with(|out| out.extend_from_slice(key), value.map(|v| |out: &mut Vec<u8>| out.extend_from_slice(v)));
     }
 
+    /// Adds all entries of another, in their order.
+    pub(crate) fn append(&mut self, other: &Changes) {
+        let base = self.arena.len();
+        self.arena.extend_from_slice(&other.arena);
+        let moved = |e: &Entry| Entry { key_end: base + e.key_end, end: base + e.end, tombstone: e.tombstone };
+        self.entries.extend(other.entries.iter().map(moved));
+    }
+
     /// Adds one entry that is written straight into the arena. Returns the length of its value in bytes.
     pub(crate) fn push_with(
         &mut self,
@@ -55,6 +65,18 @@ impl Changes {
             start = e.end;
             (key, (!e.tombstone).then(|| &self.arena[e.key_end..e.end]))
         })
+    }
+
+    /// Key and value of the entry that was pushed as the `at`-th, from 0.
+    pub(crate) fn at(&self, at: usize) -> (&[u8], Option<&[u8]>) {
+        let start = at.checked_sub(1).map_or(0, |before| self.entries[before].end);
+        let e = &self.entries[at];
+        (&self.arena[start..e.key_end], (!e.tombstone).then(|| &self.arena[e.key_end..e.end]))
+    }
+
+    /// Has the processor fetch what [`at`](Changes::at) reads first.
+    pub(crate) fn prefetch(&self, at: usize) {
+        prefetch::fetch(&raw const self.entries[at]);
     }
 
     /// How many entries, tombstones counted.
@@ -95,6 +117,10 @@ mod tests {
             [(b"a", Some(b"1")), (b"b", Some(b"")), (b"c", None), (b"", Some(b"2"))];
         assert_eq!(all, want);
         assert_eq!((changes.len(), changes.bytes(), changes.is_empty()), (4, 5, false));
+        assert!(want.into_iter().eq((0..4).map(|at| changes.at(at))));
+        let mut twice = changes.clone();
+        twice.append(&changes);
+        assert!(twice.iter().eq(changes.iter().chain(changes.iter())));
         changes.clear();
         assert_eq!(changes, Changes::new());
     }

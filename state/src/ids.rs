@@ -6,6 +6,7 @@
 //! fingerprint is a hash already, and a free slot needs no byte of its own: at a load of 64 to 80 % an id takes 1.25 to
 //! 1.56 slots.
 
+use crate::prefetch;
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
 
@@ -126,7 +127,7 @@ impl<T: Print> Ids<T> {
     pub(crate) fn prefetch(&self, id: T) {
         let hash = id.mix(self.secret);
         let slots = &self.tables[table_of(hash, self.tables.len())].slots;
-        fetch(slots.as_ptr().wrapping_add(first_of(hash, slots.len())));
+        prefetch::fetch(slots.as_ptr().wrapping_add(first_of(hash, slots.len())));
     }
 
     pub(crate) fn each(&self, mut each: impl FnMut(T)) {
@@ -213,23 +214,6 @@ fn table_of(hash: u64, tables: usize) -> usize {
 /// Where a search of so many slots begins.
 fn first_of(hash: u64, slots: usize) -> usize {
     (((hash & 0xffff_ffff) * slots as u64) >> 32) as usize
-}
-
-/// A hint to the processor; on others than these two it does nothing.
-#[inline]
-fn fetch<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: nothing is read that the program could see, whatever the address.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
-    unsafe {
-        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = at;
 }
 
 #[cfg(test)]

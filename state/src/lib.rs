@@ -34,6 +34,7 @@ mod filling;
 mod id_set;
 mod ids;
 mod memory;
+mod prefetch;
 mod prints;
 mod rebuild;
 mod rocks;

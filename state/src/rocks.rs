@@ -263,15 +263,13 @@ impl RocksStore {
         }
         let path = self.dir.join("filling.sst");
         let options = self.options.entries();
-        let write = || -> Result<(), rocksdb::Error> {
+        let mut write = || -> Result<(), rocksdb::Error> {
             let mut file = SstFileWriter::create(&options);
             file.open(&path)?;
-            for (key, value) in filling.sorted() {
-                match value {
-                    Some(value) => file.put(key, value)?,
-                    None => file.delete(key)?,
-                }
-            }
+            filling.sorted(|key, value| match value {
+                Some(value) => file.put(key, value),
+                None => file.delete(key),
+            })?;
             file.finish()?;
             let mut how = IngestExternalFileOptions::default();
             how.set_move_files(true);
@@ -287,7 +285,7 @@ impl RocksStore {
         gone()?;
         write().map_err(|e| self.failure(e))?;
         gone()?;
-        *filling = Filling::default();
+        filling.clear();
         Ok(())
     }
 
@@ -357,14 +355,20 @@ impl StateStore for RocksStore {
     }
 
     fn apply(&self, changes: &Changes, meta: &Meta) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::with_capacity_bytes(changes.bytes() + 16 * changes.len() + 256);
-        match self.mode {
-            Mode::Filling => self.fill(changes)?,
-            Mode::Owned | Mode::Reading => changes.iter().for_each(|(key, value)| match value {
-                Some(value) => batch.put(key, value),
-                None => batch.delete(key),
-            }),
-        }
+        let mut batch = match self.mode {
+            Mode::Filling => {
+                self.fill(changes)?;
+                WriteBatch::default()
+            }
+            Mode::Owned | Mode::Reading => {
+                let mut batch = WriteBatch::with_capacity_bytes(changes.bytes() + 16 * changes.len() + 256);
+                changes.iter().for_each(|(key, value)| match value {
+                    Some(value) => batch.put(key, value),
+                    None => batch.delete(key),
+                });
+                batch
+            }
+        };
         let mut encoded = Vec::with_capacity(meta.checkpoint.len() + 32);
         codec::encode(META_VERSION, meta, &mut encoded);
         batch.put_cf(self.meta_family(), META_KEY, &encoded);

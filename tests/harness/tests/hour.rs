@@ -119,14 +119,19 @@ fn expected(windows: &Windows) -> Vec<String> {
     rows
 }
 
-fn wait_for_finals(broker: &Broker, count: usize) -> Vec<String> {
+fn wait_for_finals(broker: &Broker, process: &mut Process, count: usize) -> Vec<String> {
     let deadline = Instant::now() + LONG;
     loop {
         let rows = finals(broker);
         if rows.len() >= count {
             return rows;
         }
-        assert!(Instant::now() < deadline, "{count} final rows do not come, but {rows:#?}");
+        let ended = process.ended();
+        assert!(
+            ended.is_none() && Instant::now() < deadline,
+            "{count} final rows do not come, but {rows:#?}; the process ({ended:?}) said last:\n{}",
+            process.last_words()
+        );
         std::thread::sleep(Duration::from_millis(200));
     }
 }
@@ -150,7 +155,7 @@ fn when_producers_stop_every_hour_ends_once_and_a_reset_says_the_same_again() {
     produce(&producer, 350..600, &mut windows);
     // when: nothing comes any more
     let last = windows.keys().map(|(start, _)| start + WINDOW).max().unwrap();
-    let rows = wait_for_finals(&broker, windows.len());
+    let rows = wait_for_finals(&broker, &mut process, windows.len());
     // then: the last window is not late by more than its grace and the idle time
     let behind = now() - last;
     assert!(behind <= GRACE_AND_IDLE + SLACK, "the last final came {behind} ms behind its window's end");
@@ -168,8 +173,8 @@ fn when_producers_stop_every_hour_ends_once_and_a_reset_says_the_same_again() {
     }
     let said = mill.command(&["reset", &mill.topology, "--to", "earliest", "--apply"]).unwrap();
     assert_eq!(said.lines().count(), 2 * PARTITIONS as usize, "{said}");
-    let _again = mill.start("third.log");
-    let mut both = wait_for_finals(&broker, 2 * windows.len());
+    let mut again = mill.start("third.log");
+    let mut both = wait_for_finals(&broker, &mut again, 2 * windows.len());
     both.sort();
     let mut twice: Vec<String> = expected(&windows).into_iter().flat_map(|row| [row.clone(), row]).collect();
     twice.sort();
