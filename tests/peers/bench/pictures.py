@@ -6,7 +6,7 @@ import pathlib
 import sys
 from . import peers, report
 
-BAR, GAP, LEFT, WIDTH, TOP = 20, 12, 370, 880, 44
+BAR, GAP, LEFT, WIDTH, TOP = 20, 12, 410, 920, 44
 OURS, THEIRS, SECOND, INK, FAINT = "#0f766e", "#94a3b8", "#cbd5e1", "#1e293b", "#64748b"
 
 
