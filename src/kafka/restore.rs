@@ -95,7 +95,9 @@ fn read(
         match reader.poll(Duration::ZERO) {
             None => {}
             Some(Err(error)) => heard(&error, &name)?,
-            Some(Ok(_)) => return Err(Fault::failed(format!("changelog {name}: a record came past its queue"))),
+            Some(Ok(_)) => {
+                return Err(Fault::failed(format!("changelog {name}: a record came past its queue; start again")));
+            }
         }
         let mut over = Ok(false);
         queue.read(WAIT_MS, |message| {
