@@ -15,7 +15,7 @@ use crate::{process, state_dir, traces};
 use actix::Recipient;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 use tidemill_observability::metrics::Metrics;
 use tidemill_state::StateStore;
@@ -23,6 +23,8 @@ use tidemill_topology::{Sealed, TaskId};
 
 /// An apply that fails is tried again so often; the log has it, so giving up loses nothing.
 const APPLY_TRIES: u32 = 3;
+/// A producer without work is heard so often.
+const REST: Duration = Duration::from_secs(1);
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a committer thread needs to open its producer.
@@ -58,10 +60,16 @@ pub fn run(setup: Setup, jobs: &Receiver<Job>, ready: impl FnOnce(), lane: &Reci
     tracing::debug!(lane = *number, ms = began.elapsed().as_millis() as u64, "transactions settled");
     ready();
     let mut thread = Thread { setup, committer, totals: Totals::default() };
-    for job in jobs {
-        let finished = thread.drive(job);
-        if lane.try_send(finished).is_err() {
-            return; // the lane has ended, and with it the process
+    loop {
+        match jobs.recv_timeout(REST) {
+            Ok(job) => {
+                let finished = thread.drive(job);
+                if lane.try_send(finished).is_err() {
+                    return; // the lane has ended, and with it the process
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => thread.committer.rest(),
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

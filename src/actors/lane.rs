@@ -25,8 +25,10 @@ use std::time::{Duration, Instant};
 use tidemill_observability::metrics::Metrics;
 use tidemill_topology::{Batch, Sealed, TaskId};
 
-/// How often a lane looks whether a seal is due, beside each batch.
-const TICK: Duration = Duration::from_millis(2);
+/// What is urgent waits so long: mostly more of its like is on its way, and one commit carries all.
+const URGENT: Duration = Duration::from_millis(2);
+/// A lane looks around so often at least.
+const LOOK: Duration = Duration::from_millis(50);
 /// Adoptions, releases and outcomes that may wait: far more than a process has tasks.
 const MAILBOX: usize = 4_096;
 
@@ -102,6 +104,8 @@ pub struct LaneActor {
     leaving: Vec<TaskId>,
     phase: Phase,
     last_seal: Instant,
+    /// When it looks around next, beside each batch.
+    alarm: Option<(Instant, SpawnHandle)>,
     draining: bool,
     /// What waits for the next seal is more than two transactions may carry: no more batches until it is sent.
     full: Arc<AtomicBool>,
@@ -151,6 +155,7 @@ impl LaneActor {
             leaving: Vec::new(),
             phase: Phase::Idle,
             last_seal: Instant::now(),
+            alarm: None,
             draining: false,
             full: Arc::default(),
             way,
@@ -159,23 +164,54 @@ impl LaneActor {
         }
     }
 
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.full.store(self.waiting_bytes() >= self.settings.bytes.saturating_mul(2), Ordering::Relaxed);
+    fn look_around(&mut self, ctx: &mut Context<Self>) {
+        self.note_full();
         if matches!(self.phase, Phase::Idle)
             && let Some(whom) = self.due()
         {
             self.seal(whom, ctx);
         }
         self.look_for_ends();
+        self.set_alarm(ctx);
+    }
+
+    fn note_full(&self) {
+        self.full.store(self.waiting_bytes() >= self.settings.bytes.saturating_mul(2), Ordering::Relaxed);
     }
 
     fn due(&self) -> Option<Whom> {
-        let urgent = |behind| self.tasks.values().any(|t| t.behind == behind && t.pulse.urgent.get());
         let all = self.draining
             || self.last_seal.elapsed() >= self.settings.interval
             || self.waiting_bytes() >= self.settings.bytes
-            || urgent(false);
-        if all { Some(Whom::All) } else { urgent(true).then_some(Whom::Behind) }
+            || self.is_urgent(false);
+        if all { Some(Whom::All) } else { self.is_urgent(true).then_some(Whom::Behind) }
+    }
+
+    fn is_urgent(&self, behind: bool) -> bool {
+        self.tasks.values().any(|t| t.behind == behind && t.pulse.urgent.get())
+    }
+
+    /// Has the lane look around when a seal will be due, as far as that is known now. A timer that went off hundreds of times a
+    /// second would cost more than a thousand events do.
+    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
+        let wait = match self.phase {
+            Phase::Idle if self.due().is_some() => URGENT,
+            Phase::Idle => self.settings.interval.saturating_sub(self.last_seal.elapsed()).min(LOOK),
+            // The end of either sets it again.
+            Phase::Sealing | Phase::Committing { .. } => LOOK,
+        };
+        let at = Instant::now() + wait;
+        if let Some((known, handle)) = self.alarm {
+            if known <= at {
+                return;
+            }
+            ctx.cancel_future(handle);
+        }
+        let rings = |lane: &mut LaneActor, ctx: &mut Context<LaneActor>| {
+            lane.alarm = None;
+            lane.look_around(ctx);
+        };
+        self.alarm = Some((at, ctx.run_later(wait, rings)));
     }
 
     /// Tasks that have been at the end of their input for long: is it the end still?
@@ -224,6 +260,7 @@ impl LaneActor {
                 true => lane.rest(turn, ctx),
                 false => lane.commit(snapshot, handed, began),
             }
+            lane.note_full();
         });
         ctx.spawn(done);
     }
@@ -241,13 +278,18 @@ impl LaneActor {
     /// Nothing is on its way. A lane is drained if its last seal has found nothing: one that was asked before had not waited for what
     /// had arrived.
     fn rest(&mut self, turn: Turn, ctx: &mut Context<Self>) {
+        self.idle(ctx);
+        if turn == Turn::Last {
+            self.drained(ctx);
+        }
+    }
+
+    fn idle(&mut self, ctx: &mut Context<Self>) {
         self.phase = Phase::Idle;
         for task in std::mem::take(&mut self.leaving) {
             self.let_go(task);
         }
-        if turn == Turn::Last {
-            self.drained(ctx);
-        }
+        self.set_alarm(ctx);
     }
 
     fn let_go(&self, task: TaskId) {
@@ -293,7 +335,7 @@ impl Actor for LaneActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        ctx.run_interval(TICK, |lane, ctx| lane.tick(ctx));
+        self.set_alarm(ctx);
     }
 }
 
@@ -332,9 +374,10 @@ impl Handler<Look> for LaneActor {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
-        // What is urgent can wait for a tick: mostly more of its like is on its way, and one commit carries all.
         if self.last_seal.elapsed() >= self.settings.interval || self.waiting_bytes() >= self.settings.bytes {
-            self.tick(ctx);
+            self.look_around(ctx);
+        } else if self.due().is_some() {
+            self.set_alarm(ctx);
         }
     }
 }
@@ -350,8 +393,9 @@ impl Handler<Release> for LaneActor {
 impl Handler<Drain> for LaneActor {
     type Result = ();
 
-    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         self.draining = true;
+        self.look_around(ctx);
     }
 }
 
@@ -378,9 +422,6 @@ impl Handler<Finished> for LaneActor {
                 }
             }
         }
-        self.phase = Phase::Idle;
-        for task in std::mem::take(&mut self.leaving) {
-            self.let_go(task);
-        }
+        self.idle(ctx);
     }
 }

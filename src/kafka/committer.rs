@@ -5,7 +5,7 @@
 
 use super::client::Connection;
 use super::errors::{Class, Fault, classify};
-use super::producer::{Client, PLAIN, Watch};
+use super::producer::{Client, Deaf, PLAIN, Watch};
 use super::snapshots::Snapshots;
 use crate::exactly_once::{Assignment, Committer, Landed, Member, Outcome, Protections, Refusal};
 use crate::stop_points::{self, Point};
@@ -17,12 +17,15 @@ use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidemill_topology::Sealed;
 
 /// How long an abort may take before the recycle, which follows in any case, does its work. Behind brokers so slow that
 /// records timed out, librdkafka's abort acquires a new epoch first, only for the recycle to acquire the next.
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+/// The one that reads while it aborts looks so often whether it is over.
+const ABORT_LOOK: Duration = Duration::from_millis(5);
 /// An INIT that meets a transaction that was left open is told to come again. The broker has aborted that within some hundredths of a
 /// second; librdkafka waits for half a second, unless it is called again: then it asks at once.
 const LOOK: Timeout = Timeout::After(Duration::from_millis(20));
@@ -58,8 +61,9 @@ pub struct KafkaCommitter {
 
 /// A producer and how many of its EndTxns were answered.
 struct Live {
-    client: Client,
+    /// Reads the client's queue, so it goes first.
     watch: Watch,
+    client: Client,
     ended: u64,
 }
 
@@ -90,6 +94,14 @@ impl KafkaCommitter {
         let live = make(&connection, lane)?;
         let (producer, timings) = (Link::Clean(live), Timings::default());
         Ok(KafkaCommitter { connection, lane, producer, protections, snapshots, watchdog, timings, recycled: 0 })
+    }
+
+    /// Reads what the producer has to say while it has nothing to do.
+    pub fn rest(&mut self) {
+        if let Link::Clean(live) = &mut self.producer {
+            live.watch.serve(Duration::ZERO);
+            live.watch.serve_log(Duration::ZERO);
+        }
     }
 
     /// Drops a tainted producer and makes a new one; the epoch bump fences whatever is still on its way.
@@ -163,7 +175,7 @@ impl KafkaCommitter {
     /// COMMIT was not called, so whatever becomes of this abort, nothing will be visible: the recycle settles it.
     fn abort(&mut self, cause: &str) {
         let Link::Clean(live) = &mut self.producer else { return };
-        let aborted = live.client.abort_transaction(ABORT_PATIENCE);
+        let aborted = live.abort();
         if let Err(error) = &aborted {
             tracing::warn!(lane = self.lane, %error, "abort failed; the recycle will end the transaction");
         }
@@ -178,8 +190,9 @@ impl KafkaCommitter {
         busy.begins("COMMIT");
         let began = Instant::now();
         let Link::Clean(live) = &mut self.producer else { unreachable!("clean until COMMIT answers") };
+        // Every record has its report; what is left has no part in the transaction.
         while live.client.in_flight_count() > 0 {
-            std::thread::yield_now();
+            live.watch.serve(Duration::ZERO);
         }
         if stop_points::is_unknown(Point::Unsent) {
             return self.unknown("COMMIT: not sent".to_owned());
@@ -242,8 +255,24 @@ impl Committer for KafkaCommitter {
 }
 
 impl Live {
+    /// librdkafka hears the reports of what it gives up while it aborts, and somebody must read them meanwhile.
+    fn abort(&mut self) -> Result<(), KafkaError> {
+        let (client, watch, over) = (&self.client, &mut self.watch, AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let reading = || {
+                while !over.load(Ordering::Relaxed) {
+                    watch.serve(ABORT_LOOK);
+                }
+            };
+            scope.spawn(reading);
+            let aborted = client.abort_transaction(ABORT_PATIENCE);
+            over.store(true, Ordering::Relaxed);
+            aborted
+        })
+    }
+
     /// SEND: outputs and dead letters, changed entries, then each task's checkpoint, last. How many were sent.
-    fn send(&self, sealed: &[Sealed]) -> Result<u64, Failed> {
+    fn send(&mut self, sealed: &[Sealed]) -> Result<u64, Failed> {
         self.watch.expect(sealed.len());
         let mut sent = 0;
         for s in sealed {
@@ -265,7 +294,7 @@ impl Live {
         Ok(sent)
     }
 
-    fn send_changelog(&self, sealed: &Sealed, tag: usize) -> Result<u64, Failed> {
+    fn send_changelog(&mut self, sealed: &Sealed, tag: usize) -> Result<u64, Failed> {
         let Some(topic) = &sealed.changelog else { return Ok(0) };
         let mut sent = 0;
         let partition = sealed.task.partition;
@@ -281,14 +310,14 @@ impl Live {
         Ok(sent + 1)
     }
 
-    fn produce(&self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), Failed> {
+    fn produce(&mut self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), Failed> {
         let mut record = record;
         loop {
             match self.client.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
-                    // The polling thread frees places as reports come in.
-                    std::thread::sleep(Duration::from_millis(1));
+                    // Reports make room.
+                    self.watch.serve(Duration::from_millis(1));
                     record = again;
                 }
                 Err((error, record)) => return Err(failed(error, &format!("a record for topic {}", record.topic))),
@@ -330,16 +359,18 @@ fn failed(error: KafkaError, what: &str) -> Failed {
 
 fn make(connection: &Connection, lane: usize) -> Result<Live, Fault> {
     let id = connection.transactional_id(lane);
-    let watch = Watch::new(connection.seen.of(format!("lane-{lane}")));
     let client: Client = connection
         .producer(lane)
-        .create_with_context(watch.clone())
+        .create_with_context(Deaf)
         .map_err(|e| Fault::configuration(format!("producer {id}: {e}; check kafka.properties")))?;
+    let watch = Watch::new(&client, connection.seen.of(format!("lane-{lane}")));
+    let watch =
+        watch.ok_or_else(|| Fault::failed(format!("producer {id}: librdkafka does not let its log be read")))?;
     let mut looks = 0;
     loop {
         looks += 1;
         match client.init_transactions(if looks <= SOON { LOOK } else { LATER }) {
-            Ok(()) => return Ok(Live { client, watch, ended: 0 }),
+            Ok(()) => return Ok(Live { watch, client, ended: 0 }),
             Err(e) => match classify(&e) {
                 Class::Retriable => {}
                 // A broker that has just started may not know a password yet.

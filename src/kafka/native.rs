@@ -1,15 +1,23 @@
-//! The two things that rdkafka has no safe form of: one queue of our own for records, and the group's member.
+//! What rdkafka has no safe form of: one queue of our own for records, a client's events by the batch, and the group's member.
 //!
-//! Every unsafe call of librdkafka is here. Called by `reader.rs`, `rebalance.rs` and `restore.rs`.
+//! Every unsafe call of librdkafka is here. Called by `reader.rs`, `rebalance.rs`, `restore.rs` and `producer.rs`.
 //! Invariant: a pointer from librdkafka never leaves a call of this file; what leaves is copied or borrowed for a call.
 
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka_sys as sys;
-use std::ffi::{CStr, CString};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
+
+/// Messages that follow each other are gathered so long.
+const GATHER: Duration = Duration::from_millis(5);
+/// One follows another if it comes so soon, ms.
+const MORE_MS: i32 = 1;
 
 /// A queue to which partitions are forwarded, so that records are read without rust-rdkafka's rebalance events: a plain
 /// read of the consumer's own queue would take those too and answer them with "unassign everything", silently.
@@ -42,25 +50,25 @@ impl DataQueue {
         QueueRef(self.queue)
     }
 
-    /// Reads what comes within `timeout_ms`, at most a batch, until `each` breaks off; each message is freed after `each`.
+    /// Waits `wait_ms` for the first message, and goes on as long as more is on its way, but no longer than [`GATHER`] and no
+    /// further than a batch or to where `each` breaks off; each message is freed after `each`.
     ///
     /// By callback, which takes the queue's lock once for all of them. librdkafka's batch read takes the event "end of partition" for
     /// a record at that offset and moves the partition's position behind it (rd_kafka_q_serve_rkmessages, 2.12.1): the next
     /// pause, be it ours or that of a rebalance, then goes on one record too far: a record lost, or an offset that does not exist.
-    pub fn read<F: FnMut(Message<'_>) -> ControlFlow<()>>(&mut self, timeout_ms: i32, each: F) {
-        let until = Instant::now() + Duration::from_millis(timeout_ms.max(0) as u64);
-        let (mut reading, mut wait) = (Reading { each, left: self.batch }, timeout_ms);
+    pub fn read<F: FnMut(Message<'_>) -> ControlFlow<()>>(&mut self, wait_ms: i32, each: F) {
+        let (mut reading, mut wait, mut until) = (Reading { each, left: self.batch }, wait_ms, None);
         while reading.left > 0 {
+            let before = reading.left;
             // SAFETY: the queue lives as long as this value; `reading` outlives the call, which alone uses it meanwhile.
             unsafe {
                 let told = (&raw mut reading).cast();
                 sys::rd_kafka_consume_callback_queue(self.queue, wait, Some(Reading::<F>::take), told);
             }
-            let rest = until.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
+            if reading.left == before || Instant::now() >= *until.get_or_insert_with(|| Instant::now() + GATHER) {
                 break;
             }
-            wait = rest.as_millis().max(1) as i32;
+            wait = MORE_MS;
         }
     }
 }
@@ -93,6 +101,116 @@ impl Drop for DataQueue {
     }
 }
 
+/// What a client has to say, read without rust-rdkafka's poll, which spins through the last millisecond of each of its waits. Reports,
+/// statistics and errors are in one queue and its log in another, each in its order: who waits for reports is not woken by each line.
+pub struct Events {
+    queue: *mut sys::rd_kafka_queue_t,
+    log: *mut sys::rd_kafka_queue_t,
+}
+
+// SAFETY: librdkafka's queues are thread-safe.
+unsafe impl Send for Events {}
+
+/// One thing said, borrowed for a call.
+pub enum Said<'a> {
+    /// What became of a message that was sent, and the opaque that it went with.
+    Report(Message<'a>, usize),
+    /// Level as syslog's, facility, text.
+    Log(i32, &'a str, &'a str),
+    /// As JSON.
+    Statistics(&'a str),
+    Error(RDKafkaErrorCode, &'a str),
+}
+
+impl Events {
+    /// Those of a client, which must outlive them; `None` if it does not let its log go.
+    pub fn of<C: ClientContext>(client: &Client<C>) -> Option<Events> {
+        let client = client.native_ptr();
+        // SAFETY: the client outlives the call; the queues are references of our own, destroyed in drop.
+        unsafe {
+            let (queue, log) = (sys::rd_kafka_queue_get_main(client), sys::rd_kafka_queue_new(client));
+            let events = Events { queue, log };
+            let moved = sys::rd_kafka_set_log_queue(client, log);
+            (moved == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).then_some(events)
+        }
+    }
+
+    /// Hands over what is there beside the log; if nothing is, what comes first within `wait`, and all with it.
+    pub fn serve(&mut self, wait: Duration, each: impl FnMut(Said<'_>)) {
+        serve(self.queue, wait, each);
+    }
+
+    /// The same of the log.
+    pub fn serve_log(&mut self, wait: Duration, each: impl FnMut(Said<'_>)) {
+        serve(self.log, wait, each);
+    }
+}
+
+fn serve(queue: *mut sys::rd_kafka_queue_t, wait: Duration, mut each: impl FnMut(Said<'_>)) {
+    let mut wait_ms = wait.as_millis().min(i32::MAX as u128) as i32;
+    loop {
+        // SAFETY: the queue lives, for its owner calls this; the event is ours until it is destroyed, behind its last use.
+        unsafe {
+            let event = sys::rd_kafka_queue_poll(queue, wait_ms);
+            if event.is_null() {
+                return;
+            }
+            hand_over(event, &mut each);
+            sys::rd_kafka_event_destroy(event);
+        }
+        wait_ms = 0;
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // SAFETY: both are references of our own that were not destroyed before; the client has its own of the log's.
+        unsafe {
+            sys::rd_kafka_queue_destroy(self.log);
+            sys::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+/// # Safety
+/// The event lives.
+unsafe fn hand_over(event: *mut sys::rd_kafka_event_t, each: &mut impl FnMut(Said<'_>)) {
+    // SAFETY: what an event says lives as long as it does, which is longer than `each` is called.
+    unsafe {
+        match sys::rd_kafka_event_type(event) {
+            sys::RD_KAFKA_EVENT_DR => loop {
+                let raw = sys::rd_kafka_event_message_next(event).cast_mut();
+                if raw.is_null() {
+                    return;
+                }
+                each(Said::Report(Message { raw, lives: PhantomData }, (*raw)._private as usize));
+            },
+            sys::RD_KAFKA_EVENT_LOG => {
+                let (mut facility, mut line, mut level) = (std::ptr::null(), std::ptr::null(), 0);
+                if sys::rd_kafka_event_log(event, &mut facility, &mut line, &mut level) == 0 {
+                    each(Said::Log(level, &text(facility), &text(line)));
+                }
+            }
+            sys::RD_KAFKA_EVENT_STATS => each(Said::Statistics(&text(sys::rd_kafka_event_stats(event)))),
+            sys::RD_KAFKA_EVENT_ERROR => {
+                let code = sys::rd_kafka_event_error(event).into();
+                each(Said::Error(code, text(sys::rd_kafka_event_error_string(event)).trim()));
+            }
+            other => tracing::warn!(event = other, "an event that nobody asked for"),
+        }
+    }
+}
+
+/// # Safety
+/// `at` is null, or a text with a NUL at its end that lives for the lifetime that the caller gives it.
+unsafe fn text<'a>(at: *const c_char) -> Cow<'a, str> {
+    if at.is_null() {
+        return Cow::Borrowed("");
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(at) }.to_string_lossy()
+}
+
 /// Sends the messages of one partition to `queue` from now on. Called in the assign callback, before the assign.
 pub fn forward<C: ConsumerContext>(consumer: &BaseConsumer<C>, queue: QueueRef, topic: &str, partition: i32) -> bool {
     let Ok(topic) = CString::new(topic) else { return false };
@@ -118,7 +236,7 @@ pub fn member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<(i32, St
         }
         let generation = sys::rd_kafka_consumer_group_metadata_generation_id(metadata);
         let id = sys::rd_kafka_consumer_group_metadata_member_id(metadata);
-        let id = if id.is_null() { String::new() } else { CStr::from_ptr(id).to_string_lossy().into_owned() };
+        let id = text(id).into_owned();
         sys::rd_kafka_consumer_group_metadata_destroy(metadata);
         Some((generation, id))
     }
@@ -172,7 +290,7 @@ impl<'a> Message<'a> {
             return String::new();
         }
         // SAFETY: the topic handle lives as long as the message.
-        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(topic)).to_string_lossy().into_owned() }
+        unsafe { text(sys::rd_kafka_topic_name(topic)).into_owned() }
     }
 
     pub fn partition(&self) -> i32 {

@@ -6,33 +6,32 @@
 use super::client::Connection;
 use super::ends;
 use super::errors::{Fault, is_configuration};
-use super::native::{self, DataQueue, Message};
+use super::flows::{Flow, Flows, Sink, Trouble, Turned};
+use super::native::{self, DataQueue};
 use super::rebalance::Group;
 use super::snapshots::Snapshots;
 use super::statistics::Seen;
-use crate::clock;
 use crate::exactly_once::{Assignment, Kept, Member, Membership, Protections};
 use crate::stop_points::{self, Point};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
-use tidemill_topology::{Batch, TaskId};
+use tidemill_topology::TaskId;
 
 /// Most messages of one read.
 const READ: usize = 4_000;
 /// Longest wait for messages; rebalances and commands wait as long.
-const READ_WAIT_MS: i32 = 5;
+const READ_WAIT_MS: i32 = 25;
+/// The same while tasks wait to begin, or have no room for what was read.
+const SHORT_WAIT_MS: i32 = 5;
+/// Room is looked for so often.
+const FULL_WAIT: Duration = Duration::from_millis(1);
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A mailbox that is full gives the batch back; `None`: it is gone, and so is the task.
-pub type Full = Option<Box<Batch>>;
 
 /// Where a task's input ended at its last fetch; `None`: not known.
 pub type KnownEnds = Box<dyn Fn(&TaskId) -> Option<i64> + Send + Sync>;
@@ -42,8 +41,7 @@ pub struct Start {
     pub task: TaskId,
     pub assignment: u64,
     pub position: i64,
-    /// Hands one batch over, or gives it back.
-    pub sink: Box<dyn Fn(Batch) -> Result<(), Full> + Send>,
+    pub sink: Sink,
 }
 
 /// What the reader tells the supervisor.
@@ -95,26 +93,6 @@ impl ReaderHandle {
     }
 }
 
-/// What a partition may say instead of a record, and what stops the process.
-enum Trouble {
-    /// The next offset is not there.
-    Gap,
-}
-
-/// One partition of a running task.
-struct Flow {
-    task: TaskId,
-    assignment: u64,
-    /// Where the next batch begins.
-    at: i64,
-    building: Option<Batch>,
-    /// Records of the last batch and their bytes: the next one is mostly as large, and need not grow to it.
-    last: (usize, usize),
-    /// Batches that found the mailbox full; the partition is paused meanwhile.
-    held: VecDeque<Batch>,
-    sink: Box<dyn Fn(Batch) -> Result<(), Full> + Send>,
-}
-
 /// The consumer thread's own state.
 pub struct Reader {
     consumer: Arc<BaseConsumer<Group>>,
@@ -122,10 +100,12 @@ pub struct Reader {
     commands: Receiver<Command>,
     events: Box<dyn Fn(Event) + Send>,
     snapshots: Arc<Snapshots>,
-    flows: Vec<Flow>,
-    /// The flow of a message, by the address of its topic and its partition; forgotten when the flows change.
-    routes: HashMap<(usize, i32), usize>,
+    flows: Flows,
+    /// Of those, as last shown: partitions that wait for mailboxes.
+    waiting: usize,
     version: u64,
+    /// Tasks that the last snapshot has.
+    owned: usize,
     quiet: bool,
     /// The first assignment has been told, be it empty: every lane then settles what it left open.
     joined: bool,
@@ -164,9 +144,10 @@ impl Reader {
             commands,
             events,
             snapshots,
-            flows: Vec::new(),
-            routes: HashMap::new(),
+            flows: Flows::default(),
+            waiting: 0,
             version: 0,
+            owned: 0,
             quiet: false,
             joined: false,
             membership: Membership::default(),
@@ -189,9 +170,10 @@ impl Reader {
                 break;
             }
             self.serve_group();
-            self.deliver_held();
-            if self.quiet || self.all_full() {
-                std::thread::sleep(Duration::from_millis(1));
+            let turned = self.flows.deliver_held();
+            self.turn(turned);
+            if self.quiet || !self.flows.have_room() {
+                std::thread::sleep(FULL_WAIT);
             } else {
                 self.read();
             }
@@ -235,16 +217,7 @@ impl Reader {
         if let Err(e) = sought {
             return self.fatal(Fault::failed(format!("task {task}: seeking to offset {position} failed: {e}")));
         }
-        let (task, held) = (task.clone(), VecDeque::new());
-        let flow = Flow { task, assignment, at: position, building: None, last: (0, 0), held, sink };
-        self.keep_flows(|f| f.task != flow.task);
-        self.flows.push(flow);
-    }
-
-    fn keep_flows(&mut self, keep: impl Fn(&Flow) -> bool) {
-        self.flows.retain(keep);
-        self.routes.clear();
-        self.note_paused();
+        self.flows.add(Flow::new(task, assignment, position, sink));
     }
 
     /// Serves rebalances and errors; the queue of data is not touched.
@@ -267,7 +240,7 @@ impl Reader {
             self.fatal(Fault::failed(cause));
         }
         if !revoked.is_empty() {
-            self.keep_flows(|f| !revoked.iter().any(|(task, _)| *task == f.task));
+            self.flows.keep(|task| !revoked.iter().any(|(gone, _)| gone == task));
             (self.events)(Event::Revoked(revoked));
         }
         if !assigned.is_empty() || (served && !self.joined) {
@@ -296,6 +269,7 @@ impl Reader {
         self.version += 1;
         let member = self.member();
         let owned = self.consumer.context().noted().owned.clone();
+        self.owned = owned.len();
         let snapshot = Assignment { version: self.version, owned, member };
         tracing::debug!(
             version = self.version,
@@ -344,26 +318,13 @@ impl Reader {
     }
 
     fn read(&mut self) {
-        let (flows, routes) = (&mut self.flows, &mut self.routes);
+        let calm = self.joined && self.flows.count() == self.owned && self.flows.waiting() == 0;
+        let flows = &mut self.flows;
         let (mut gap, mut last) = (None, None);
-        self.queue.read(READ_WAIT_MS, |message| {
-            let key = (message.topic_key(), message.partition());
-            // Messages come in runs of one partition.
-            let at = match last.filter(|(known, _)| *known == key) {
-                Some((_, at)) => at,
-                None => match routes.entry(key) {
-                    Entry::Occupied(known) => *known.get(),
-                    Entry::Vacant(new) => {
-                        let topic = message.topic();
-                        let of = |f: &Flow| *f.task.topic == *topic && f.task.partition == key.1;
-                        let Some(at) = flows.iter().position(of) else { return ControlFlow::Continue(()) };
-                        *new.insert(at)
-                    }
-                },
-            };
-            last = Some((key, at));
-            let flow = &mut flows[at];
-            if let Err(Trouble::Gap) = flow.take(&message) {
+        self.queue.read(if calm { READ_WAIT_MS } else { SHORT_WAIT_MS }, |message| {
+            if let Some(flow) = flows.of(&message, &mut last)
+                && let Err(Trouble::Gap) = flow.take(&message)
+            {
                 gap = Some((flow.task.clone(), flow.at));
             }
             ControlFlow::Continue(())
@@ -371,7 +332,7 @@ impl Reader {
         if let Some((task, at)) = gap {
             self.report_gap(&task, at);
         }
-        self.deliver_built();
+        self.flows.deliver();
     }
 
     /// Records were deleted before they were read: never jumped over silently.
@@ -386,104 +347,27 @@ impl Reader {
         self.fatal(Fault::failed(format!("task {task}: {range}; {remedy}")));
     }
 
-    fn deliver_built(&mut self) {
-        let mut full = TopicPartitionList::new();
-        for flow in self.flows.iter_mut() {
-            let Some(mut batch) = flow.building.take() else { continue };
-            flow.last = (batch.len(), batch.bytes());
-            batch.arrived = clock::now();
-            if !flow.held.is_empty() {
-                flow.held.push_back(batch);
-            } else if let Err(Some(batch)) = (flow.sink)(batch) {
-                flow.held.push_back(*batch);
-                full.add_partition(&flow.task.topic, flow.task.partition);
-            }
-        }
-        if full.count() > 0 {
-            self.note_paused();
-        }
-        if full.count() > 0
-            && let Err(error) = self.consumer.pause(&full)
+    /// What is to be paused is paused, and what is to go on goes on.
+    fn turn(&mut self, turned: Turned) {
+        let Turned { pause, resume } = turned;
+        if pause.count() > 0
+            && let Err(error) = self.consumer.pause(&pause)
         {
-            tracing::warn!(%error, "pausing partitions with full mailboxes");
+            tracing::warn!(%error, "pausing partitions whose mailboxes are full");
         }
-    }
-
-    fn deliver_held(&mut self) {
-        let mut free = TopicPartitionList::new();
-        for flow in self.flows.iter_mut().filter(|f| !f.held.is_empty()) {
-            while let Some(batch) = flow.held.pop_front() {
-                if let Err(Some(batch)) = (flow.sink)(batch) {
-                    flow.held.push_front(*batch);
-                    break;
-                }
-            }
-            if flow.held.is_empty() {
-                free.add_partition(&flow.task.topic, flow.task.partition);
-            }
-        }
-        if free.count() > 0 {
-            self.note_paused();
-        }
-        if free.count() > 0
-            && let Err(error) = self.consumer.resume(&free)
+        if resume.count() > 0
+            && let Err(error) = self.consumer.resume(&resume)
         {
             tracing::warn!(%error, "resuming partitions");
         }
-    }
-
-    fn note_paused(&self) {
-        self.seen.paused(self.flows.iter().filter(|f| !f.held.is_empty()).count());
-    }
-
-    fn all_full(&self) -> bool {
-        !self.flows.is_empty() && self.flows.iter().all(|f| !f.held.is_empty())
+        let waiting = self.flows.waiting();
+        if waiting != std::mem::replace(&mut self.waiting, waiting) {
+            self.seen.paused(waiting);
+        }
     }
 
     fn fatal(&mut self, fault: Fault) {
         self.quiet = true;
         (self.events)(Event::Fatal(fault));
-    }
-}
-
-impl Flow {
-    fn take(&mut self, message: &Message<'_>) -> Result<(), Trouble> {
-        match message.error() {
-            None => self.record(message),
-            // Behind control records too: nothing is left to be read there.
-            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
-                let end = message.offset();
-                let batch = self.batch();
-                batch.next = batch.next.max(end);
-                batch.at_end = true;
-                self.at = self.at.max(end);
-            }
-            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) => return Err(Trouble::Gap),
-            Some(code) => {
-                tracing::warn!(task = %self.task, code = ?code, text = message.error_text(), "partition");
-            }
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, message: &Message<'_>) {
-        let offset = message.offset();
-        if offset < self.at {
-            return; // fetched before the seek
-        }
-        let batch = self.batch();
-        batch.push(offset, message.timestamp(), message.key(), message.value());
-        batch.at_end = false;
-        message.headers(|name, value| batch.push_header(name, value));
-        self.at = offset + 1;
-    }
-
-    fn batch(&mut self) -> &mut Batch {
-        let (task, assignment, at, (records, bytes)) = (&self.task, self.assignment, self.at, self.last);
-        self.building.get_or_insert_with(|| {
-            let mut batch = Batch::new(task.topic.clone(), task.partition, assignment, at);
-            batch.reserve(records, bytes);
-            batch
-        })
     }
 }

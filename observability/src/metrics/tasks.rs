@@ -78,7 +78,7 @@ impl Tasks {
             restore_duration: m.spread("tidemill_restore_duration_seconds", NONE, RESTORING, "From a task's assignment here to its first batch."),
             cache: m.count("tidemill_cache_lookups_total", &["result"], "Entries that operators asked for: a hit was in memory, a miss asked the store."),
             forgotten: m.count("tidemill_dedupe_forgotten_total", NONE, "Buckets of ids that dedupes forgot before their time, because at_most or their share of the memory was used up: duplicates of these pass."),
-            refused: m.count("tidemill_mailbox_full_total", NONE, "Batches that found a mailbox full, and paused their partition."),
+            refused: m.count("tidemill_mailbox_full_total", NONE, "Batches that found a mailbox full, each try."),
             paused: m.level("tidemill_paused_partitions", &["client"], "Partitions whose batches wait for a place in a mailbox."),
             mailbox: m.level("tidemill_mailbox_batches_limit", NONE, "Batches that a task's mailbox holds."),
             fresh: m.count("tidemill_freshness_samples_total", NONE, "Looks at a task, one a second: what the freshness objective is a share of."),

@@ -4,7 +4,7 @@ import statistics
 from . import peers
 
 # What tells one line of a table from another, in the order in which its label names them; all else in a row is a figure.
-KEYS = ("workload", "peer", "lanes", "commit", "memory", "partitions", "keys", "every", "disk", "raw", "kind", "also")
+KEYS = ("workload", "peer", "lanes", "commit", "memory", "partitions", "keys", "every", "disk", "raw", "kind", "rows", "also")
 
 
 def lines_of(rows):

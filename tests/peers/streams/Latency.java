@@ -127,7 +127,7 @@ public final class Latency {
             JsonNode row = Json.MAPPER.readTree(r.value());
             if (hour(row) != Math.floorDiv(eventTime, 3_600_000L)) return;
             String key = new String(r.key(), StandardCharsets.US_ASCII);
-            name = row.has("window") ? row.get("event_type").asText() : key.substring(key.indexOf('|') + 1);
+            name = row.has("window") ? ours(row) : key.substring(key.indexOf('|') + 1);
             count = row.get("count").asInt();
         }
         synchronized (sent) {
@@ -142,6 +142,11 @@ public final class Latency {
     private static long hour(JsonNode row) {
         if (!row.has("window")) return row.get("hour").asLong();
         return Math.floorDiv(Instant.parse(row.get("window").get("start").asText()).toEpochMilli(), 3_600_000L);
+    }
+
+    private static String ours(JsonNode row) {
+        String type = row.get("event_type").asText();
+        return row.has("partition") ? type + "|" + row.get("partition").asInt() : type;
     }
 
     private void report() {

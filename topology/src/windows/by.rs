@@ -31,8 +31,13 @@ impl By {
     pub fn has_record_key(&self) -> bool {
         match self {
             By::RecordKey => true,
-            By::Fields(fields) => fields.iter().any(|f| f.is_record_key()),
+            By::Fields(fields) => fields.iter().any(|f| f.is_around("key")),
         }
+    }
+
+    /// Whether records of one group are on one partition, wherever their producers put them.
+    pub fn has_partition(&self) -> bool {
+        matches!(self, By::Fields(fields) if fields.iter().any(|f| f.is_around("partition")))
     }
 
     /// Appends the key of one record; where it stands. Fields one behind the other: the length in four bytes, then the
@@ -95,8 +100,9 @@ impl KeyField {
         KeyField { json: serde_json::Value::from(name.as_str()).to_string(), name, path }
     }
 
-    fn is_record_key(&self) -> bool {
-        matches!(&*self.path, [record, key] if &**record == "record" && &**key == "key")
+    /// Whether it is `record.NAME`, whole.
+    fn is_around(&self, name: &str) -> bool {
+        matches!(&*self.path, [record, around] if &**record == "record" && &**around == name)
     }
 
     fn write(&self, view: &View<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {

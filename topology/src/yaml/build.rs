@@ -326,7 +326,7 @@ impl<'d> Building<'d> {
     fn group(&mut self, step: Step, mistakes: &mut Mistakes) -> Option<Target> {
         let Work::Group(grouping) = step.work else { return None };
         let Grouping { by, window, aggregates, emit, at_most } = grouping;
-        let stays = by.has_record_key() && !self.source.scattered;
+        let stays = by.has_partition() || by.has_record_key() && !self.source.scattered;
         let emit = match emit {
             // Behind a repartition a record is only seen as part of a partial.
             Emit::Every if !stays => Emit::Coalesced { updates: Some(0), last: false },

@@ -194,6 +194,29 @@ fn past_its_bound_a_distinct_count_says_that_it_is_approximate() {
 }
 
 #[test]
+fn a_grouping_that_holds_the_partition_stays_wherever_keys_lie_and_each_partition_speaks_for_itself() {
+    // given: rows for each partition, of keys that lie on several
+    let by_partition = HOURLY
+        .replace("group_by: [kind]", "group_by: { kind: kind, part: record.partition }")
+        .replace("key_format: string", "key_format: string, keys: scattered");
+    assert_eq!(topology(&by_partition).stages.len(), 1);
+    let mut tester = Tester::with_partitions(topology(&by_partition), 2);
+    // when: one user is on both, and the time of the first alone passes the end and the grace
+    for (partition, user, at) in [(0, "u1", 1_000), (1, "u1", 1_000), (1, "u2", 2_000), (0, "u9", 15_000)] {
+        tester.feed("events", on(partition, event(user, "click", at, "1")));
+    }
+    tester.run().unwrap();
+    // then: it does not wait for the other
+    let said = rows(&mut tester);
+    assert!(matches!(&said[..], [row] if row.contains(r#""kind":"click","part":0,"n":1,"users":1"#)), "{said:?}");
+    // when, then
+    tester.feed("events", on(1, event("u9", "click", 15_000, "1")));
+    tester.run().unwrap();
+    let said = rows(&mut tester);
+    assert!(matches!(&said[..], [row] if row.contains(r#""kind":"click","part":1,"n":2,"users":2"#)), "{said:?}");
+}
+
+#[test]
 fn a_grouping_that_holds_the_record_key_stays_unless_keys_are_scattered() {
     let stays = HOURLY.replace("[kind]", "[record.key, kind]");
     assert_eq!(topology(&stays).stages.len(), 1);

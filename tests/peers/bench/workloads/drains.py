@@ -28,7 +28,8 @@ def w1(rig, book, options):
     rig.postgres()
     def run(peer):
         return race(rig, peer, topic, hourly)
-    runs = [(p, run) for p in (peers.tidemill("w1"), peers.ks_expert(), peers.ks_expert_memory(), peers.ks_dsl(), peers.python())]
+    streams = (peers.ks_expert(), peers.ks_expert_memory(), peers.ks_dsl())
+    runs = [(p, run) for p in (peers.tidemill("w1"), peers.tidemill_by_partition(), *streams, peers.python())]
     runs.append((peers.drain_c(), lambda peer: to_its_end(rig, peer, topic)))
     if options.heavy:
         runs += [(p, run) for p in (peers.flink_heap(), peers.flink_rocksdb(), peers.quix())]

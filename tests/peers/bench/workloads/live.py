@@ -65,7 +65,7 @@ def _wrong(trial, kind, ms):
 
 def latency(rig, book, options):
     """Latency at 5 000 events a second, commits every 100, 50, 20 and 10 ms"""
-    runs = [(peers.tidemill("w1", commit=f"{c}ms"), "agg") for c in (100, 50, 20, 10)]
+    runs = [(p(commit=f"{c}ms"), "agg") for c in (100, 50, 20, 10) for p in (peers.tidemill, peers.tidemill_by_partition)]
     runs += [(peers.ks_expert(commit=100), "agg"), (peers.ks_expert(commit=20), "agg"), (peers.ks_dsl(), "agg"),
              (peers.tidemill("w0", commit="100ms"), "pass"), (peers.ks_pass(), "pass")]
     _rounds(rig, book, options, "latency", runs)
@@ -73,7 +73,8 @@ def latency(rig, book, options):
 
 def steady(rig, book, options):
     """CPU of the process at a steady 5 000 events a second, commits every 100 ms"""
-    runs = [(peers.tidemill("w1", commit="100ms"), "agg"), (peers.ks_expert(), "agg"), (peers.ks_expert_memory(), "agg"), (peers.ks_dsl(), "agg")]
+    ours = [peers.tidemill(commit="100ms"), peers.tidemill_by_partition(commit="100ms")]
+    runs = [(p, "agg") for p in (*ours, peers.ks_expert(), peers.ks_expert_memory(), peers.ks_dsl())]
     _rounds(rig, book, options, "steady", runs)
 
 
