@@ -102,7 +102,7 @@ pub struct Reader {
     snapshots: Arc<Snapshots>,
     flows: Flows,
     /// Of those, as last shown: partitions that wait for mailboxes.
-    waiting: usize,
+    waiting: Option<usize>,
     version: u64,
     /// Tasks that the last snapshot has.
     owned: usize,
@@ -145,7 +145,7 @@ impl Reader {
             events,
             snapshots,
             flows: Flows::default(),
-            waiting: 0,
+            waiting: None,
             version: 0,
             owned: 0,
             quiet: false,
@@ -361,7 +361,7 @@ impl Reader {
             tracing::warn!(%error, "resuming partitions");
         }
         let waiting = self.flows.waiting();
-        if waiting != std::mem::replace(&mut self.waiting, waiting) {
+        if self.waiting.replace(waiting) != Some(waiting) {
             self.seen.paused(waiting);
         }
     }

@@ -33,31 +33,39 @@ impl Filling {
     }
 
     /// Calls `each` with every key once, in order, with its last value; `None` deletes it. Ends with the first error.
-    pub fn sorted<E>(&mut self, mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
-        let (all, order) = (&self.waiting, &mut self.order);
-        let shared = shared(all);
-        order.clear();
-        order.extend(all.iter().zip(0..).map(|((key, _), at)| Place::of(&key[shared..], at)));
-        order.sort_unstable_by(|a, b| a.against(b, all).then_with(|| a.at.cmp(&b.at)));
-        for (n, place) in order.iter().enumerate() {
-            // What is side by side in the order lies anywhere in memory.
-            if let Some(soon) = order.get(n + AHEAD) {
-                all.prefetch(soon.at as usize);
-            }
-            if let Some(sooner) = order.get(n + AHEAD / 2) {
-                prefetch::fetch(all.at(sooner.at as usize).0.as_ptr());
-            }
-            if order.get(n + 1).is_none_or(|next| next.against(place, all).is_ne()) {
-                let (key, value) = all.at(place.at as usize);
-                each(key, value)?;
-            }
-        }
-        Ok(())
+    pub fn sorted<E>(&mut self, each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
+        sorted(&self.waiting, &mut self.order, each)
     }
 }
 
+/// The same for any changes; `order` is kept for its memory.
+pub(crate) fn sorted<E>(
+    all: &Changes,
+    order: &mut Vec<Place>,
+    mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
+) -> Result<(), E> {
+    let shared = shared(all);
+    order.clear();
+    order.extend(all.iter().zip(0..).map(|((key, _), at)| Place::of(&key[shared..], at)));
+    order.sort_unstable_by(|a, b| a.against(b, all).then_with(|| a.at.cmp(&b.at)));
+    for (n, place) in order.iter().enumerate() {
+        // What is side by side in the order lies anywhere in memory.
+        if let Some(soon) = order.get(n + AHEAD) {
+            all.prefetch(soon.at as usize);
+        }
+        if let Some(sooner) = order.get(n + AHEAD / 2) {
+            prefetch::fetch(all.at(sooner.at as usize).0.as_ptr());
+        }
+        if order.get(n + 1).is_none_or(|next| next.against(place, all).is_ne()) {
+            let (key, value) = all.at(place.at as usize);
+            each(key, value)?;
+        }
+    }
+    Ok(())
+}
+
 /// Where an entry goes: mostly its head says so, and what is compared lies side by side.
-struct Place {
+pub(crate) struct Place {
     /// The first bytes behind what all keys share, filled up with zeros.
     head: [u64; 2],
     /// How many bytes the key has there.

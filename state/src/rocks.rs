@@ -6,7 +6,7 @@ use crate::{
     changes::Changes,
     codec,
     error::StoreError,
-    filling::Filling,
+    filling::{self, Filling},
     rebuild,
     store::{Figures, Meta, StateStore, View},
 };
@@ -15,6 +15,7 @@ use rocksdb::{
     DBRecoveryMode, ErrorKind, IngestExternalFileOptions, LogLevel, LruCacheOptions, Options, ReadOptions, Snapshot,
     SstFileWriter, WriteBatch, WriteBufferManager, WriteOptions,
 };
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -24,6 +25,8 @@ const META_VERSION: u8 = 1;
 
 /// A memtable. What is in memtables lies in the log as well and is read again at an open, so this bounds its time.
 const MEMTABLE: usize = 4 << 20;
+/// So many changes are given to a memtable in the order of their keys: it finds the place of each beside the last one.
+const MANY: usize = 256;
 /// One part of a filter or an index.
 const METADATA: usize = 8 << 10;
 /// The same bound over both column families.
@@ -343,6 +346,17 @@ impl View for Moment<'_> {
     }
 }
 
+/// Each change; where they are many, in the order of their keys.
+fn in_order(changes: &Changes, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
+    if changes.len() < MANY {
+        return changes.iter().for_each(|(key, value)| each(key, value));
+    }
+    let Ok(()) = filling::sorted(changes, &mut Vec::new(), |key, value| {
+        each(key, value);
+        Ok::<(), Infallible>(())
+    });
+}
+
 impl StateStore for RocksStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.settle()?;
@@ -362,7 +376,7 @@ impl StateStore for RocksStore {
             }
             Mode::Owned | Mode::Reading => {
                 let mut batch = WriteBatch::with_capacity_bytes(changes.bytes() + 16 * changes.len() + 256);
-                changes.iter().for_each(|(key, value)| match value {
+                in_order(changes, |key, value| match value {
                     Some(value) => batch.put(key, value),
                     None => batch.delete(key),
                 });

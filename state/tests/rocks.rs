@@ -8,6 +8,7 @@ mod places;
 
 use places::{Entries, meta, scanned};
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -57,6 +58,25 @@ fn a_store_opens_in_one_place_at_a_time() {
     assert_eq!(second, Some(StoreError::Locked { dir: dir.clone() }));
     drop(store);
     open(&dir).unwrap();
+}
+
+#[test]
+fn many_changes_in_any_order_end_as_they_would_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    // given: 2 000 changes of 700 keys, none behind the other, some of them tombstones
+    let (mut changes, mut want) = (Changes::new(), BTreeMap::new());
+    for n in 0..2_000u64 {
+        let (key, value) = ((n * 7_919 % 700).to_be_bytes(), n.to_be_bytes());
+        let value = (n % 5 != 0).then_some(&value[..]);
+        changes.push(&key, value);
+        want.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+    }
+    // when
+    store.apply(&changes, &meta(1)).unwrap();
+    // then: each key's last word
+    let want: Entries = want.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    assert_eq!(all(&store), want);
 }
 
 #[test]
