@@ -54,6 +54,7 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
     let metrics = metrics(&settings, &dir, &memory);
     let connection = Connection::new(&settings, &dir.instance, memory.fetch)?.sending(memory.producer(lanes));
     let connection = connection.seen(Seen::new(&metrics, "consumer"));
+    let connection = patient(connection, &topology, &settings);
     let brokers = Brokers::reach(&connection)?;
     let partitions = fit(&brokers, &topology, &settings, protections)?;
     let limit = connection.transaction_timeout() * 2;
@@ -113,6 +114,14 @@ fn metrics(settings: &Settings, dir: &StateDir, memory: &memory::Parts) -> Metri
     meter::bounds(&metrics, memory);
     exits::open(&dir.folder).iter().for_each(|(cause, count)| metrics.process.exits.add(&[cause], *count));
     metrics
+}
+
+/// With fetches that wait as long as its topology leaves them time to.
+fn patient(connection: Connection, topology: &Topology, settings: &Settings) -> Connection {
+    match topology.repartitions.is_empty() {
+        true => connection.fetching_once(settings.commit_interval),
+        false => connection,
+    }
 }
 
 fn too_long(lane: usize, step: &str, limit: std::time::Duration) -> String {

@@ -66,6 +66,9 @@ const TRANSACTION_TIMEOUT_MS: u64 = 15_000;
 /// An answer of so many bytes is worth its request.
 const FETCH_MIN_BYTES: &str = "65536";
 
+/// No fetch waits longer, however rare commits are; and a commit interval that leaves time to spare.
+const LONG: Duration = Duration::from_millis(100);
+
 /// How this process reaches Kafka, and as whom.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -102,7 +105,7 @@ impl Connection {
             instance: instance.to_owned(),
             properties: settings.properties.clone(),
             fetch_bytes,
-            fetch_wait: settings.commit_interval / 10,
+            fetch_wait: (settings.commit_interval / 10).min(LONG),
             send_bytes: SEND_BYTES,
             seen: Seen::default(),
         })
@@ -126,6 +129,13 @@ impl Connection {
     /// The same, and what its clients say of themselves is shown.
     pub fn seen(self, seen: Seen) -> Connection {
         Connection { seen, ..self }
+    }
+
+    /// The same where every record is fetched once on its way: from intervals of [`LONG`] on, fetches may wait for twice as long as where a
+    /// repartition has them wait twice.
+    pub fn fetching_once(self, interval: Duration) -> Connection {
+        let fetch_wait = if interval < LONG { self.fetch_wait } else { (interval / 5).min(LONG) };
+        Connection { fetch_wait, ..self }
     }
 
     /// The same, with lanes whose producers hold so many bytes at most: SEND then waits until some have left.
@@ -154,7 +164,7 @@ impl Connection {
         default(&mut c, "heartbeat.interval.ms", "1000");
         queue(&mut c);
         // Records that trickle in would be answered one by one, thousands of times a second. What a commit waits for anyway can
-        // wait a tenth of that for its like.
+        // wait a part of that for its like.
         default(&mut c, "fetch.min.bytes", FETCH_MIN_BYTES);
         default(&mut c, "fetch.wait.max.ms", &self.fetch_wait.as_millis().clamp(1, 500).to_string());
         default(&mut c, "check.crcs", "true");
