@@ -9,11 +9,15 @@ import java.util.List;
 import java.util.Properties;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.zip.CRC32;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
@@ -142,7 +146,12 @@ public final class Gen {
         p.put("buffer.memory", "134217728");
         p.put("compression.type", a.s("compression", "none"));
         try (Admin admin = Admin.create(p)) {
-            admin.createTopics(List.of(new NewTopic(topic, (int) a.n("partitions", 4), (short) 1))).all().get();
+            int partitions = (int) a.n("partitions", 4);
+            admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1))).all().get();
+            // Answered only when each partition has a leader that says so: what is sent before may be refused, and what was sent behind it
+            // is then out of order for good.
+            admin.listOffsets(IntStream.range(0, partitions).boxed()
+                .collect(Collectors.toMap(i -> new TopicPartition(topic, i), i -> OffsetSpec.latest()))).all().get();
         }
         return new KafkaProducer<>(p, new ByteArraySerializer(), new ByteArraySerializer());
     }
