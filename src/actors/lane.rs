@@ -8,6 +8,7 @@ use super::ends::{self, Ends};
 use super::messages::{
     Adopt, Asked, Close, Drain, Drained, Finished, Handed, InputEnd, Job, LetGo, Look, Lost, Release, Totals, Work,
 };
+use super::pace::Pace;
 use super::partition::{PartitionActor, Pulse, Turn};
 use crate::clock;
 use crate::exactly_once::Protections;
@@ -85,7 +86,7 @@ enum Whom {
 enum Phase {
     Idle,
     Sealing,
-    Committing { tasks: Vec<TaskId> },
+    Committing { tasks: Vec<TaskId>, whom: Whom },
 }
 
 /// One lane.
@@ -103,7 +104,7 @@ pub struct LaneActor {
     /// Closed, but a job on its way still holds the store.
     leaving: Vec<TaskId>,
     phase: Phase,
-    last_seal: Instant,
+    pace: Pace,
     /// When it looks around next, beside each batch.
     alarm: Option<(Instant, SpawnHandle)>,
     draining: bool,
@@ -154,7 +155,7 @@ impl LaneActor {
             tasks: BTreeMap::new(),
             leaving: Vec::new(),
             phase: Phase::Idle,
-            last_seal: Instant::now(),
+            pace: Pace::new(settings.interval, Instant::now()),
             alarm: None,
             draining: false,
             full: Arc::default(),
@@ -181,7 +182,7 @@ impl LaneActor {
 
     fn due(&self) -> Option<Whom> {
         let all = self.draining
-            || self.last_seal.elapsed() >= self.settings.interval
+            || self.pace.left(Instant::now()).is_zero()
             || self.waiting_bytes() >= self.settings.bytes
             || self.is_urgent(false);
         if all { Some(Whom::All) } else { self.is_urgent(true).then_some(Whom::Behind) }
@@ -196,7 +197,7 @@ impl LaneActor {
     fn set_alarm(&mut self, ctx: &mut Context<Self>) {
         let wait = match self.phase {
             Phase::Idle if self.due().is_some() => URGENT,
-            Phase::Idle => self.settings.interval.saturating_sub(self.last_seal.elapsed()).min(LOOK),
+            Phase::Idle => self.pace.left(Instant::now()).min(LOOK),
             // The end of either sets it again.
             Phase::Sealing | Phase::Committing { .. } => LOOK,
         };
@@ -236,7 +237,7 @@ impl LaneActor {
     /// SEAL: every task is asked, under the newest snapshot; those that moved hand their values over.
     fn seal(&mut self, whom: Whom, ctx: &mut Context<Self>) {
         if whom == Whom::All {
-            self.last_seal = Instant::now();
+            self.pace.sealed(Instant::now());
         }
         stop_points::reached(Point::Seal);
         let snapshot = self.snapshots.for_seal(self.protections);
@@ -258,18 +259,24 @@ impl LaneActor {
             let handed: Vec<Handed> = answers.into_iter().flatten().collect();
             match handed.is_empty() {
                 true => lane.rest(turn, ctx),
-                false => lane.commit(snapshot, handed, began),
+                false => lane.commit(snapshot, whom, handed, began),
             }
             lane.note_full();
         });
         ctx.spawn(done);
     }
 
-    fn commit(&mut self, assignment: Arc<crate::exactly_once::Assignment>, values: Vec<Handed>, began: Instant) {
+    fn commit(
+        &mut self,
+        assignment: Arc<crate::exactly_once::Assignment>,
+        whom: Whom,
+        values: Vec<Handed>,
+        began: Instant,
+    ) {
         let stores = values.iter().map(|(s, store, _)| (s.task.clone(), store.clone())).collect();
         let (sealed, worked): (Vec<Sealed>, Vec<_>) = values.into_iter().map(|(s, _, worked)| (s, worked)).unzip();
         let worked = sealed.iter().map(|s| s.task.clone()).zip(worked).collect();
-        self.phase = Phase::Committing { tasks: sealed.iter().map(|s| s.task.clone()).collect() };
+        self.phase = Phase::Committing { tasks: sealed.iter().map(|s| s.task.clone()).collect(), whom };
         if self.jobs.try_send(Job { assignment, sealed, stores, worked, seal: began.elapsed() }).is_err() {
             crate::process::exit(&format!("lane {}: its committer thread has ended", self.number), false);
         }
@@ -322,7 +329,7 @@ impl LaneActor {
             let on_its_way = match &lane.phase {
                 Phase::Idle => false,
                 Phase::Sealing => true,
-                Phase::Committing { tasks } => tasks.contains(&task),
+                Phase::Committing { tasks, .. } => tasks.contains(&task),
             };
             if on_its_way { lane.leaving.push(task) } else { lane.let_go(task) }
         });
@@ -349,19 +356,20 @@ impl Handler<Adopt> for LaneActor {
         let actor = PartitionActor::new((*task, store), pulse.clone(), self.protections, self.metrics.clone());
         let actor = actor.traced(self.traces.clone()).of(ctx.address().recipient()).start();
         let (mailbox, full, metrics) = (actor.clone(), self.full.clone(), self.metrics.clone());
-        let way = self.way.clone();
+        let (way, refused) = (self.way.clone(), self.pace.refused());
+        let refuse = move |batch| {
+            refused.store(true, Ordering::Relaxed);
+            metrics.tasks.refused.add(&[], 1);
+            Err(Some(Box::new(batch)))
+        };
         let sink = Box::new(move |batch: Batch| {
             if (full.load(Ordering::Relaxed) || way.is_full()) && mailbox.connected() {
-                metrics.tasks.refused.add(&[], 1);
-                return Err(Some(Box::new(batch)));
+                return refuse(batch);
             }
             let weight = way.weigh(batch.bytes());
             match mailbox.try_send(Work(batch, weight)) {
                 Ok(()) => Ok(()),
-                Err(SendError::Full(Work(batch, _))) => {
-                    metrics.tasks.refused.add(&[], 1);
-                    Err(Some(Box::new(batch)))
-                }
+                Err(SendError::Full(Work(batch, _))) => refuse(batch),
                 Err(SendError::Closed(_)) => Err(None),
             }
         });
@@ -374,7 +382,7 @@ impl Handler<Look> for LaneActor {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
-        if self.last_seal.elapsed() >= self.settings.interval || self.waiting_bytes() >= self.settings.bytes {
+        if self.pace.left(Instant::now()).is_zero() || self.waiting_bytes() >= self.settings.bytes {
             self.look_around(ctx);
         } else if self.due().is_some() {
             self.set_alarm(ctx);
@@ -403,6 +411,9 @@ impl Handler<Finished> for LaneActor {
     type Result = ();
 
     fn handle(&mut self, finished: Finished, ctx: &mut Self::Context) {
+        if let Phase::Committing { whom: Whom::All, .. } = self.phase {
+            self.pace.finished(Instant::now());
+        }
         match finished {
             Finished::Applied { tasks, totals } => {
                 self.totals = totals;

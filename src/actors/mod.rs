@@ -8,6 +8,7 @@ mod committer;
 mod ends;
 mod lane;
 mod messages;
+mod pace;
 mod partition;
 mod supervisor;
 mod tally;

@@ -17,6 +17,7 @@ impl Task {
             let count = self.upstream.len();
             return Err(foreign(format!("it is from partition {upstream} of a source that has {count}")));
         }
+        self.heard |= !bundle.partials.is_empty();
         let (group, entries) = (&stage.groups[0], &mut self.groups[0]);
         for partial in &bundle.partials {
             if partial.values.len() != group.aggregates.len() {

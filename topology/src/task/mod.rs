@@ -59,7 +59,7 @@ pub struct Task {
     position: i64,
     /// Something has changed since the last seal, be it only the time.
     moved: bool,
-    /// Partials have come since the last seal: records, not the mere end of a transaction behind them.
+    /// Partials have come since the last seal: not a mere time that closes nothing, nor the end of a transaction.
     heard: bool,
     stream_time: i64,
     /// Behind a repartition: the stream time of every task in front of it, by its partition.
@@ -153,10 +153,7 @@ impl Task {
         let stage = Arc::clone(&self.stage);
         for record in batch.iter() {
             match stage.takes_partials() {
-                true => {
-                    self.heard = true;
-                    self.take(&stage, &record)?;
-                }
+                true => self.take(&stage, &record)?,
                 false => self.work(&stage, &record, batch.arrived)?,
             }
             self.position = record.offset + 1;

@@ -17,7 +17,8 @@ impl Task {
         self.moved || self.urgent(now) || self.must_tell(now)
     }
 
-    /// Whether what a seal would carry can wait: behind a repartition, nothing but the mark of a transaction has come.
+    /// Whether what a seal would carry can wait: behind a repartition, no partials have come: a time that closes nothing, or the mark of a
+    /// transaction.
     pub fn may_rest(&self, now: i64) -> bool {
         self.takes_partials() && !self.urgent(now) && !self.must_tell(now)
     }

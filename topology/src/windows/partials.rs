@@ -25,7 +25,8 @@ const BUNDLE: usize = 128 * 1024;
 const IDS: usize = BUNDLE / 16;
 /// What an entry takes beside its key and ids.
 const ENTRY: usize = 160;
-/// Stream time that closes nothing is told at most so often, ms of wall time.
+/// Stream time is told at most so often, ms of wall time, and as one of these begins, so that all tasks do so in one transaction. One that
+/// closes a window is told at once, but no more often than that either: while a backlog is worked, hours pass in a second.
 const TELL: i64 = 1_000;
 
 /// Where a grouping's partials go.
@@ -45,8 +46,17 @@ pub(crate) struct Partials {
     /// In the order of their first record, so that the same input gives the same bytes.
     cells: Vec<Cell>,
     bytes: usize,
-    /// The stream time that everybody behind knows, and when they were told, ms of wall time.
-    told: Option<(i64, i64)>,
+    told: Option<Told>,
+}
+
+/// What everybody behind knows.
+#[derive(Clone, Copy)]
+struct Told {
+    stream_time: i64,
+    /// When they were told, ms of wall time.
+    at: i64,
+    /// When they were last told of one that had closed a window; `i64::MIN`: never.
+    closed_at: i64,
 }
 
 struct Cell {
@@ -113,17 +123,15 @@ impl Partials {
         self.bytes
     }
 
-    /// Whether the stream time must travel, be there partials or not: it has closed a window, or is news of a second ago.
+    /// Whether the stream time must travel, be there partials or not: it has closed a window, or it is time for news.
     pub fn must_tell(&self, group: &Group, stream_time: i64, now: i64) -> bool {
-        let Some(window) = group.window else { return false };
-        if stream_time == i64::MIN {
+        if group.window.is_none() || stream_time == i64::MIN {
             return false;
         }
-        match self.told {
-            None => true,
-            Some((told, _)) if told >= stream_time => false,
-            Some((told, at)) => window.next_close(told) <= stream_time || now - at >= TELL || now < at,
-        }
+        let Some(told) = self.told else { return true };
+        let anew = now < told.at || now.div_euclid(TELL) > told.at.div_euclid(TELL);
+        let at_once = || now.saturating_sub(told.closed_at) >= TELL && closes(group, told.stream_time, stream_time);
+        told.stream_time < stream_time && (anew || at_once())
     }
 
     /// Sends everything, and the stream time to whom it concerns.
@@ -148,13 +156,20 @@ impl Partials {
                     .map(|p| (p, Post::default()))
                     .collect::<Vec<_>>(),
             );
-            self.told = Some((sender.stream_time, sender.now));
+            let closed = self.told.is_some_and(|t| closes(&hop.group, t.stream_time, sender.stream_time));
+            let closed_at = if closed { sender.now } else { self.told.map_or(i64::MIN, |t| t.closed_at) };
+            self.told = Some(Told { stream_time: sender.stream_time, at: sender.now, closed_at });
         }
         for (partition, post) in to {
             let time = Some(sender.stream_time).filter(|time| *time > i64::MIN);
             send(hop, sender, (partition, Bundle { time, ..post.bundle }), outputs);
         }
     }
+}
+
+/// Whether a window closes on the way from one stream time to another.
+fn closes(group: &Group, from: i64, to: i64) -> bool {
+    group.window.is_some_and(|window| window.next_close(from) <= to)
 }
 
 /// Where the partials of a group go, and its windows live.

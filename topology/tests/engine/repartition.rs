@@ -81,6 +81,40 @@ fn partials_are_urgent_and_the_end_of_a_transaction_behind_them_is_not() {
 }
 
 #[test]
+fn time_goes_to_all_partitions_once_a_second_and_at_once_where_it_closes_a_window_but_no_more_often() {
+    let topology = topology(HOURLY);
+    let behind = topology.stages.iter().find(|stage| stage.takes_partials()).unwrap().topic.clone();
+    let mut tester = Tester::with_partitions(topology, 4);
+    tester.advance(1_000 - tester.now().rem_euclid(1_000));
+    // when: so many ms pass, and a record of this time comes; then: so many records of a partition that no partials go to
+    let steps = [
+        (0, 1_000, 1),
+        (10, 2_000, 1),
+        (10, 15_000, 2),
+        (10, 16_000, 2),
+        (10, 35_000, 2),
+        (960, 35_000, 3),
+        (5, 55_000, 3),
+        (10, 75_000, 3),
+    ];
+    let told = |tester: &Tester| (0..4).map(|p| tester.task(&behind, p).unwrap().position()).min().unwrap();
+    for (step, (passed, at, expected)) in steps.into_iter().enumerate() {
+        tester.advance(passed);
+        tester.feed("events", on(0, event("u1", "click", at, "1")));
+        tester.run().unwrap();
+        assert_eq!(told(&tester), expected, "step {step}");
+    }
+    // then: one that lies there alone closes nothing, and may wait for a later seal
+    tester.advance(2_000);
+    tester.feed("events", on(0, event("u1", "click", 75_001, "1")));
+    tester.process().unwrap();
+    tester.commit().unwrap();
+    tester.process().unwrap();
+    let rest = |p: &i32| tester.task(&behind, *p).is_some_and(|t| t.due(tester.now()) && t.may_rest(tester.now()));
+    assert_eq!((0..4).filter(rest).count(), 3, "all but the one that partials came to");
+}
+
+#[test]
 fn a_window_stays_open_until_the_slowest_partition_has_passed_it() {
     let mut tester = Tester::with_partitions(topology(HOURLY), 2);
     tester.feed("events", on(0, event("u1", "click", 1_000, "1")));

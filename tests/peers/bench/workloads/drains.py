@@ -85,10 +85,10 @@ def hopping(rig, book, options):
 
 
 def partitions(rig, book, options):
-    """W1 over 1, 4, 16 and 64 partitions"""
+    """W1 over 1, 4, 16 and 64 partitions; so many events that what a partition costs once, at its broker, lies in the first half"""
     runs = []
     for count in (4, 64) if options.brief else (4, 1, 16, 64):
-        topic = rig.fill(f"w1-{count}", options.events or 1_000_000, partitions=count, **EVENTS)
+        topic = rig.fill(f"w1-{count}", options.events or 8_000_000, partitions=count, **EVENTS)
         def run(peer, topic=topic):
             return {**race(rig, peer, topic, hourly), "partitions": topic.partitions}
         runs.append((peers.tidemill("w1"), run))
