@@ -1,10 +1,14 @@
 //! Which updates are owed, and when each is said: in rounds, first changed first.
 //!
-//! Called by a grouping's entries. Knows nothing of values: an entry's own flag says whether it still owes. Invariant: an
-//! entry that owes stands in the queue once, or is ahead of the search and has not changed.
+//! Called by a grouping's entries. Knows nothing of values: an entry's own flag says whether it still owes. Invariant: an entry that owes
+//! stands in the queue once, or is ahead of the search, or had no room in the queue: then the next search comes through its window.
 
 use super::scan::{EntryId, PLACE, Scan};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use tidemill_state::StateId;
+
+/// It may take so much in any case: a thousand keys.
+const LEAST: usize = 64 << 10;
 
 pub(crate) struct Owed {
     /// In the order of their first change.
@@ -15,18 +19,47 @@ pub(crate) struct Owed {
     round: usize,
     /// Wall clock of the seal that began the last round, ms.
     begun: Option<i64>,
-    /// What the store owed when the task was opened.
+    /// What the store owed when the task was opened, or what had no room.
     pub old: Scan,
+    id: StateId,
+    /// Memory that the queue and the search may take.
+    limit: usize,
+    /// Windows of entries that had no room.
+    beyond: BTreeSet<i64>,
+    /// Such windows whose turn it is, once the store has what this seal carries; `None`: the seal that comes.
+    awaited: Option<(BTreeSet<i64>, Option<u64>)>,
 }
 
 impl Owed {
-    pub fn new(old: Scan) -> Owed {
-        Owed { queue: VecDeque::new(), bytes: 0, round: 0, begun: None, old }
+    /// `windows`: those of the state `id` that may owe something of old.
+    pub fn new(id: StateId, windows: impl Iterator<Item = i64>) -> Owed {
+        let (queue, beyond, old) = (VecDeque::new(), BTreeSet::new(), Scan::new(id, windows));
+        Owed { queue, bytes: 0, round: 0, begun: None, old, id, limit: usize::MAX, beyond, awaited: None }
+    }
+
+    /// From now on no more memory is taken than this. What has no room is said all the same, and may then come before its time.
+    pub fn hold_to(&mut self, bytes: usize) {
+        self.limit = bytes.max(LEAST);
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.bytes() + bytes <= self.limit
     }
 
     pub fn push(&mut self, start: i64, key: &[u8]) {
-        self.bytes += PLACE + key.len();
+        let bytes = PLACE + key.len();
+        if !self.has_room(bytes) {
+            self.beyond.insert(start);
+            return;
+        }
+        self.bytes += bytes;
         self.queue.push_back((start, key.into()));
+    }
+
+    /// An entry changes that owes from now on: the search leaves it to the queue. True if it would have looked at it; where there is no room
+    /// for that, it does.
+    pub fn leave(&mut self, start: i64, key: &[u8]) -> bool {
+        self.has_room(2 * (PLACE + key.len())) && self.old.leave(start, key)
     }
 
     /// About how much memory it takes.
@@ -37,12 +70,19 @@ impl Owed {
     /// Whether there is something to say, or to look for, at this wall time. With `0s` only what a seal has left over:
     /// the rest goes with whatever seal comes.
     pub fn is_due(&self, every: i64, now: i64) -> bool {
-        self.round > 0 || !self.old.is_over() || (every > 0 && self.may_begin(every, now))
+        let left_over = every > 0 || self.may_search();
+        self.round > 0 || !self.old.is_over() || (left_over && self.may_begin(every, now))
+    }
+
+    /// Whether something had no room, and no search is on.
+    fn may_search(&self) -> bool {
+        !self.beyond.is_empty() && self.awaited.is_none() && self.old.is_over()
     }
 
     fn may_begin(&self, every: i64, now: i64) -> bool {
         // A clock that was set back must not silence a step.
-        !self.queue.is_empty() && self.begun.is_none_or(|begun| now < begun || now - begun >= every)
+        let waits = !self.queue.is_empty() || self.may_search();
+        waits && self.begun.is_none_or(|begun| now < begun || now - begun >= every)
     }
 
     /// Begins a round if the last one is over and it is time. True if a round is on.
@@ -50,8 +90,25 @@ impl Owed {
         if self.round == 0 && self.may_begin(every, now) {
             self.round = self.queue.len();
             self.begun = Some(now);
+            if self.may_search() {
+                self.awaited = Some((std::mem::take(&mut self.beyond), None));
+            }
         }
         self.round > 0
+    }
+
+    /// A seal carries every change so far.
+    pub fn sealed(&mut self, sequence: u64) {
+        if let Some((_, seal)) = &mut self.awaited {
+            seal.get_or_insert(sequence);
+        }
+    }
+
+    /// The store has what this seal carried.
+    pub fn applied(&mut self, sequence: u64) {
+        if let Some((windows, _)) = self.awaited.take_if(|(_, seal)| seal.is_some_and(|seal| seal <= sequence)) {
+            self.old = Scan::new(self.id, windows.into_iter());
+        }
     }
 
     /// An old update was said: that was the first round, if there has been none.

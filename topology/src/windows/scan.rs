@@ -1,4 +1,4 @@
-//! The search for updates that a store has owed since before its task was opened, a slice a seal.
+//! The search for updates that a store owes, since before its task was opened or for want of memory, a slice a seal.
 //!
 //! Called by a grouping's entries: with each change while it lasts, and at a seal. Knows nothing of memory: whether an
 //! entry still owes is not decided here. Invariant: what the store held at the start is looked at once; what has changed

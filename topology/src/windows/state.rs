@@ -12,7 +12,7 @@ use super::group::{Emit, Group, Id};
 use super::hopping::{self, Hopping};
 use super::owed::Owed;
 use super::row::{KeyParts, Moment, Row};
-use super::scan::{EntryId, Room, Scan};
+use super::scan::{EntryId, Room};
 use crate::failure::Failure;
 use crate::formats::{Document, Format};
 use crate::sealed::Outputs;
@@ -91,8 +91,8 @@ impl GroupState {
         };
         let mut table: Table<Cell> = Table::new(id, cell::VERSION);
         let open: BTreeSet<i64> = table.buckets(store)?.map(|bucket| bucket as i64).collect();
-        let old = Scan::new(id, open.iter().copied().filter(|_| group.owes()));
-        Ok(GroupState { table, open, removed: None, owed: Owed::new(old), distinct, hopping, said_before })
+        let owed = Owed::new(id, open.iter().copied().filter(|_| group.owes()));
+        Ok(GroupState { table, open, removed: None, owed, distinct, hopping, said_before })
     }
 
     pub fn get(&mut self, store: &dyn StateStore, start: i64, key: &[u8]) -> Result<Option<&Cell>, StoreError> {
@@ -112,7 +112,7 @@ impl GroupState {
         values: &[Value],
         owes: bool,
     ) -> Result<(), StoreError> {
-        let old = owes && self.owed.old.leave(start, key);
+        let old = owes && self.owed.leave(start, key);
         let queued = match self.table.get_mut(store, start as u64, key)? {
             Some(cell) => {
                 cell.values.clear();
@@ -294,6 +294,7 @@ impl GroupState {
     /// Ids of closed windows have been counted for the last time.
     pub fn seal(&mut self, (group, stream_time): (&Group, i64), sequence: u64, changes: &mut Changes) {
         self.table.seal(sequence, changes);
+        self.owed.sealed(sequence);
         let gone = match group.window {
             Some(window) if window.tumbles() => Some(window.first_open(stream_time)),
             _ => self.said_before,
@@ -311,6 +312,7 @@ impl GroupState {
 
     pub fn applied(&mut self, sequence: u64, store: &dyn StateStore) -> Result<(), StoreError> {
         self.table.applied(sequence);
+        self.owed.applied(sequence);
         if let Some(hopping) = &mut self.hopping {
             hopping.progress.applied(sequence);
         }
@@ -319,6 +321,7 @@ impl GroupState {
 
     /// Drops what the store has too until about so many bytes are held.
     pub fn evict(&mut self, bytes: usize) {
+        self.owed.hold_to(bytes / 2);
         self.table.evict(bytes.saturating_sub(self.owed.bytes()));
         self.distinct.iter_mut().for_each(|(_, distinct)| distinct.evict());
     }

@@ -143,6 +143,57 @@ fn behind_a_restart_what_is_owed_is_looked_for_in_slices_and_changes_need_not_wa
 }
 
 #[test]
+fn what_has_no_room_in_memory_is_owed_all_the_same_and_said_once_in_its_turn() {
+    for (emit, every) in [("{ updates: 5s }", 5_000), ("{ updates: 0s }", 0)] {
+        // given: a round behind us, after which memory is held to its bound; far more keys than have room in it
+        let mut t = sliced(emit, 700);
+        feed(&mut t, &[("first", TEN, "")]);
+        t.run().unwrap();
+        said(&mut t);
+        let keys: Vec<String> = (0..6_000).map(|k| format!("k{k:05}")).collect();
+        for round in 1..4 {
+            // when: all change, and while that is said a part of them once more, from both ends
+            keys.iter().for_each(|key| feed(&mut t, &[(key, TEN, "")]));
+            t.advance(every);
+            t.process().unwrap();
+            t.commit().unwrap();
+            let early = said(&mut t).len();
+            assert!(early > 0, "{emit}: the round begins");
+            assert!(
+                t.task("in", 0).unwrap().memory_bytes() < 100_000,
+                "{emit}: {}",
+                t.task("in", 0).unwrap().memory_bytes()
+            );
+            let more = [&keys[..50], &keys[5_950..]].concat();
+            more.iter().for_each(|key| feed(&mut t, &[(key, TEN, "")]));
+            t.run().unwrap();
+            t.advance(every);
+            t.run().unwrap();
+            assert!(!urgent(&t), "{emit}: nothing is left");
+            // then: nobody was forgotten
+            let (rows, latest) = last_counts(&mut t);
+            let expected = |at: usize| if !(50..5_950).contains(&at) { 2 * round } else { round };
+            let missing: Vec<&String> = keys
+                .iter()
+                .enumerate()
+                .skip(early)
+                .filter(|(at, key)| latest.get(*key) != Some(&expected(*at)))
+                .map(|(_, key)| key)
+                .collect();
+            assert!(missing.is_empty(), "{emit}, round {round}: {} of {}: {missing:?}", missing.len(), keys.len());
+            assert!(rows + early <= keys.len() + 2 * more.len(), "{emit}, round {round}: {rows} rows");
+        }
+    }
+}
+
+/// How many rows were said since the last call, and the last count of each key.
+fn last_counts(t: &mut Tester) -> (usize, BTreeMap<String, usize>) {
+    let words = words(t);
+    let count = |word: &String| word.strip_suffix(" update").map(|w| (w[..6].to_owned(), w[6..].parse().unwrap()));
+    (words.len(), words.iter().filter_map(count).collect())
+}
+
+#[test]
 fn what_is_owed_outlasts_a_configuration_without_updates() {
     let named = |emit: &str| grouping(WINDOW, "n: count(), s: sum(x)", emit, "");
     let mut t = sliced("{ updates: 5s }", 3);
