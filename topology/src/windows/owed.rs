@@ -20,7 +20,7 @@ pub(crate) struct Owed {
     /// Wall clock of the seal that began the last round, ms.
     begun: Option<i64>,
     /// What the store owed when the task was opened, or what had no room.
-    pub old: Scan,
+    pub search: Scan,
     id: StateId,
     /// Memory that the queue and the search may take.
     limit: usize,
@@ -33,8 +33,8 @@ pub(crate) struct Owed {
 impl Owed {
     /// `windows`: those of the state `id` that may owe something of old.
     pub fn new(id: StateId, windows: impl Iterator<Item = i64>) -> Owed {
-        let (queue, beyond, old) = (VecDeque::new(), BTreeSet::new(), Scan::new(id, windows));
-        Owed { queue, bytes: 0, round: 0, begun: None, old, id, limit: usize::MAX, beyond, awaited: None }
+        let (queue, beyond, search) = (VecDeque::new(), BTreeSet::new(), Scan::new(id, windows));
+        Owed { queue, bytes: 0, round: 0, begun: None, search, id, limit: usize::MAX, beyond, awaited: None }
     }
 
     /// From now on no more memory is taken than this. What has no room is said all the same, and may then come before its time.
@@ -59,24 +59,24 @@ impl Owed {
     /// An entry changes that owes from now on: the search leaves it to the queue. True if it would have looked at it; where there is no room
     /// for that, it does.
     pub fn leave(&mut self, start: i64, key: &[u8]) -> bool {
-        self.has_room(2 * (PLACE + key.len())) && self.old.leave(start, key)
+        self.has_room(2 * (PLACE + key.len())) && self.search.leave(start, key)
     }
 
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.old.bytes()
+        self.bytes + self.search.bytes()
     }
 
     /// Whether there is something to say, or to look for, at this wall time. With `0s` only what a seal has left over:
     /// the rest goes with whatever seal comes.
     pub fn is_due(&self, every: i64, now: i64) -> bool {
         let left_over = every > 0 || self.may_search();
-        self.round > 0 || !self.old.is_over() || (left_over && self.may_begin(every, now))
+        self.round > 0 || !self.search.is_over() || (left_over && self.may_begin(every, now))
     }
 
     /// Whether something had no room, and no search is on.
     fn may_search(&self) -> bool {
-        !self.beyond.is_empty() && self.awaited.is_none() && self.old.is_over()
+        !self.beyond.is_empty() && self.awaited.is_none() && self.search.is_over()
     }
 
     fn may_begin(&self, every: i64, now: i64) -> bool {
@@ -107,12 +107,12 @@ impl Owed {
     /// The store has what this seal carried.
     pub fn applied(&mut self, sequence: u64) {
         if let Some((windows, _)) = self.awaited.take_if(|(_, seal)| seal.is_some_and(|seal| seal <= sequence)) {
-            self.old = Scan::new(self.id, windows.into_iter());
+            self.search = Scan::new(self.id, windows.into_iter());
         }
     }
 
-    /// An old update was said: that was the first round, if there has been none.
-    pub fn began_with_old(&mut self, now: i64) {
+    /// A found update was said: that was the first round, if there has been none.
+    pub fn began_with_found(&mut self, now: i64) {
         self.begun.get_or_insert(now);
     }
 

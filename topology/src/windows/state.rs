@@ -112,14 +112,14 @@ impl GroupState {
         values: &[Value],
         owes: bool,
     ) -> Result<(), StoreError> {
-        let old = owes && self.owed.leave(start, key);
+        let left = owes && self.owed.leave(start, key);
         let queued = match self.table.get_mut(store, start as u64, key)? {
             Some(cell) => {
                 cell.values.clear();
                 cell.values.extend_from_slice(values);
                 let owed = cell.owes;
                 cell.owes |= owes;
-                owed && !old
+                owed && !left
             }
             None => {
                 self.table.put(start as u64, key, Cell { owes, values: values.to_vec() });
@@ -243,15 +243,15 @@ impl GroupState {
     }
 
     /// Says updates that are owed, if it is time, as many as there is room for; those of closed windows are said as they
-    /// close. What the store owed of old is looked for beside a round, so that neither waits for the other's end.
+    /// close. What only the store knows of is looked for beside a round, so that neither waits for the other's end.
     pub fn update(&mut self, said: &mut Said<'_>, now: i64, room: &mut Room) -> Result<(), Mute> {
         let Emit::Coalesced { updates: Some(every), .. } = said.group.emit else { return Ok(()) };
         if room.rows == 0 || room.looks == 0 {
             return Ok(());
         }
         let round = self.owed.begin(every, now);
-        if !self.owed.old.is_over() {
-            self.say_old(said, now, room, round)?;
+        if !self.owed.search.is_over() {
+            self.say_found(said, now, room, round)?;
         }
         while room.rows > 0 && room.looks > 0 {
             let Some(entry) = self.owed.next() else { break };
@@ -263,18 +263,18 @@ impl GroupState {
         Ok(())
     }
 
-    /// Says what the next slice of the store owes of old; beside a round, in half of the room.
-    fn say_old(&mut self, said: &mut Said<'_>, now: i64, room: &mut Room, round: bool) -> Result<(), Mute> {
+    /// Says what the next slice of the store owes; beside a round, in half of the room.
+    fn say_found(&mut self, said: &mut Said<'_>, now: i64, room: &mut Room, round: bool) -> Result<(), Mute> {
         let share = |n: usize| if round { n.div_ceil(2) } else { n };
         let mut mine = Room { rows: share(room.rows), looks: share(room.looks) };
         let (group, time) = (said.group, said.stream_time);
         room.looks -= mine.looks;
-        let found = self.owed.old.slice(said.store, |start| group.closed(start, time), &mut mine)?;
+        let found = self.owed.search.slice(said.store, |start| group.closed(start, time), &mut mine)?;
         room.looks += mine.looks;
         for entry in &found {
             if self.say_update(said, entry)? {
                 room.rows -= 1;
-                self.owed.began_with_old(now);
+                self.owed.began_with_found(now);
             }
         }
         Ok(())
