@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Messages that follow each other are gathered so long.
@@ -254,6 +255,12 @@ pub fn known_end<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str, pa
     (code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
 }
 
+/// Whether librdkafka is the one of which it is known where it leaves headers: 2.12.1. Of another one they are always asked for.
+static AS_KNOWN: LazyLock<bool> = LazyLock::new(|| {
+    // SAFETY: it reads a constant.
+    unsafe { sys::rd_kafka_version() == 0x020c_01ff }
+});
+
 /// One message, or one event of a partition, borrowed for a call.
 pub struct Message<'a> {
     raw: *mut sys::rd_kafka_message_t,
@@ -318,8 +325,26 @@ impl<'a> Message<'a> {
         unsafe { sys::rd_kafka_message_timestamp(self.raw, &mut kind) }
     }
 
+    /// Whether it is plain to see that there are none. librdkafka makes a buffer to parse them from, and throws it away, also where
+    /// there is nothing to parse: more work than all the rest of a short record's reading.
+    ///
+    /// A record of format 2 has the count of its headers right behind its value, and librdkafka's pointers lead into what was fetched
+    /// (rd_kafka_msgset_reader_msg_v2). Leader epochs are in format 2 alone; a value that is null or empty may lie anywhere.
+    fn has_no_headers(&self) -> bool {
+        let raw = self.get();
+        // SAFETY: the message lives, and of a record as described a byte stands behind the value: it is part of the record.
+        *AS_KNOWN
+            && raw.len > 0
+            && !raw.payload.is_null()
+            && unsafe { sys::rd_kafka_message_leader_epoch(self.raw) >= 0 }
+            && unsafe { *raw.payload.cast::<u8>().add(raw.len) == 0 }
+    }
+
     /// Calls `each` with every header's name and value.
     pub fn headers(&self, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
+        if self.has_no_headers() {
+            return;
+        }
         let mut headers = std::ptr::null_mut();
         // SAFETY: the headers belong to the message; names and values live as long as it does.
         unsafe {
@@ -346,4 +371,90 @@ unsafe fn bytes<'a>(at: *const std::ffi::c_void, len: usize) -> Option<&'a [u8]>
     }
     // SAFETY: the caller's promise.
     Some(unsafe { std::slice::from_raw_parts(at.cast(), len) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::config::ClientConfig;
+    use rdkafka::message::{Header, OwnedHeaders};
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+    use rdkafka::{Offset, TopicPartitionList};
+
+    /// As far as a test can say it: key, value, headers, and whether those were asked for.
+    type Read = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>, bool);
+
+    fn owned(bytes: Option<&[u8]>) -> Option<Vec<u8>> {
+        bytes.map(<[u8]>::to_vec)
+    }
+
+    fn write(brokers: &str, codec: &str, records: &[Read]) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("compression.type", codec).set("linger.ms", "50");
+        let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
+        for (key, value, headers, _) in records {
+            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to("t").partition(0);
+            (record.key, record.payload) = (key.as_deref(), value.as_deref());
+            record.headers = (!headers.is_empty()).then(|| {
+                headers.iter().fold(OwnedHeaders::new(), |all, (name, value)| {
+                    all.insert(Header { key: str::from_utf8(name).unwrap(), value: value.as_deref() })
+                })
+            });
+            producer.send(record).map_err(|(e, _)| e).unwrap();
+        }
+        producer.flush(Duration::from_secs(10)).unwrap();
+    }
+
+    fn read(brokers: &str, records: usize) -> Vec<Read> {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", "g").create().unwrap();
+        let mut queue = DataQueue::new(&consumer, 100);
+        assert!(forward(&consumer, queue.reference(), "t", 0));
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("t", 0, Offset::Beginning).unwrap();
+        consumer.assign(&list).unwrap();
+        let (mut all, until) = (Vec::new(), Instant::now() + Duration::from_secs(20));
+        while all.len() < records && Instant::now() < until {
+            consumer.poll(Duration::ZERO);
+            queue.read(100, |message| {
+                if message.error().is_none() {
+                    let mut headers = Vec::new();
+                    message.headers(|name, value| headers.push((name.to_vec(), owned(value))));
+                    all.push((owned(message.key()), owned(message.value()), headers, !message.has_no_headers()));
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        all
+    }
+
+    #[test]
+    fn headers_are_asked_for_where_there_may_be_some() {
+        assert!(
+            *AS_KNOWN,
+            "another librdkafka: read in rd_kafka_msgset_reader_msg_v2 where it leaves headers, then name it"
+        );
+        let some = |bytes: &[u8]| Some(bytes.to_vec());
+        let header = |value| vec![(b"h".to_vec(), value)];
+        let records: Vec<Read> = vec![
+            (some(b"k"), some(b"no header"), vec![], false),
+            (some(b"k"), some(b"one"), header(some(b"1")), true),
+            (None, some(b"of nothing"), header(None), true),
+            (some(b"k"), None, header(some(b"on a tombstone")), true),
+            (some(b"k"), None, vec![], true),
+            (None, some(b""), header(some(b"")), true),
+            (some(b""), some(b""), vec![], true),
+            (some(b""), some(&[0; 300]), vec![], false),
+            (None, some(&[0; 300]), (0..200).flat_map(|_| header(None)).collect(), true),
+            (None, some(b"the last one"), vec![], false),
+        ];
+        for codec in ["none", "lz4", "gzip", "zstd", "snappy"] {
+            let cluster = MockCluster::new(1).unwrap();
+            let brokers = cluster.bootstrap_servers();
+            cluster.create_topic("t", 1, 1).unwrap();
+            write(&brokers, codec, &records);
+            assert_eq!(read(&brokers, records.len()), records, "{codec}");
+        }
+    }
 }
