@@ -3,7 +3,8 @@
 //! stored format (integers as variable-length little-endian, lengths the same) and never changes.
 
 use bincode::config;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::{Deserialize, DeserializeOwned};
 
 /// No stored value is larger; a length that claims more is damage, found before memory is asked for it.
 const LARGEST: usize = 64 << 20;
@@ -47,6 +48,13 @@ pub enum CodecError {
 pub fn encode<V: Serialize + ?Sized>(version: u8, v: &V, out: &mut Vec<u8>) {
     debug_assert_ne!(version, 0, "versions count from 1");
     out.push(version);
+    append(v, out);
+}
+
+/// Appends `v` alone: a part of a value whose version stands elsewhere.
+///
+/// Panics as [`encode`] does.
+pub fn append<V: Serialize + ?Sized>(v: &V, out: &mut Vec<u8>) {
     bincode::serde::encode_into_std_write(v, out, format()).expect("a value of state can always be serialised");
 }
 
@@ -56,6 +64,12 @@ pub fn decode<V: DeserializeOwned>(newest: u8, bytes: &[u8]) -> Result<(u8, V), 
     decode_versioned(newest, bytes, |version, body| Ok((version, body_as(version, body)?)))
 }
 
+/// Reads a value that has had one shape in all versions up to `newest`, and may point into `bytes`.
+pub fn borrow<'a, V: Deserialize<'a>>(newest: u8, bytes: &'a [u8]) -> Result<V, CodecError> {
+    let (version, body) = versioned(newest, bytes)?;
+    whole(version, body, bincode::serde::borrow_decode_from_slice(body, format()))
+}
+
 /// Reads a value whose shape depends on its version: `read` gets the version (1 to `newest`) and the bytes behind it,
 /// and usually ends in [`body_as`]. A version above `newest` never reaches it.
 pub fn decode_versioned<V>(
@@ -63,16 +77,26 @@ pub fn decode_versioned<V>(
     bytes: &[u8],
     read: impl FnOnce(u8, &[u8]) -> Result<V, CodecError>,
 ) -> Result<V, CodecError> {
+    let (found, body) = versioned(newest, bytes)?;
+    read(found, body)
+}
+
+/// The version, and the bytes behind it.
+fn versioned(newest: u8, bytes: &[u8]) -> Result<(u8, &[u8]), CodecError> {
     match bytes.split_first() {
         None | Some((0, _)) => Err(CodecError::Malformed { version: 0, cause: "no version byte".into() }),
         Some((&found, _)) if found > newest => Err(CodecError::Newer { found, newest }),
-        Some((&found, body)) => read(found, body),
+        Some((&found, body)) => Ok((found, body)),
     }
 }
 
 /// Reads the bytes behind a version byte as `V`; all of them, a rest is an error.
 pub fn body_as<V: DeserializeOwned>(version: u8, body: &[u8]) -> Result<V, CodecError> {
-    match bincode::serde::decode_from_slice(body, format()) {
+    whole(version, body, bincode::serde::decode_from_slice(body, format()))
+}
+
+fn whole<V>(version: u8, body: &[u8], read: Result<(V, usize), bincode::error::DecodeError>) -> Result<V, CodecError> {
+    match read {
         Ok((v, read)) if read == body.len() => Ok(v),
         Ok((_, read)) => Err(CodecError::Malformed { version, cause: format!("{} bytes too many", body.len() - read) }),
         Err(e) => Err(CodecError::Malformed { version, cause: e.to_string() }),

@@ -176,13 +176,11 @@ impl IdSet {
         false
     }
 
-    /// Has the processor fetch what [`IdSet::contains_since`] will read for this fingerprint; a hint, to be given while there is
-    /// other work to do.
-    #[inline]
-    pub fn prefetch_since(&self, oldest: u64, fingerprint: u128) {
-        self.buckets.iter().rev().take_while(|(bucket, _)| *bucket >= oldest).for_each(|(_, held)| {
-            held.ids.prefetch(fingerprint);
-        });
+    /// Fetches what [`IdSet::contains_since`] will read for these fingerprints: together, for each alone is waited for.
+    pub fn prefetch_since(&self, oldest: u64, fingerprints: &[u128]) {
+        for (_, held) in self.buckets.iter().rev().take_while(|(bucket, _)| *bucket >= oldest) {
+            held.ids.touch(fingerprints);
+        }
     }
 
     /// The same for [`IdSet::insert`] and [`IdSet::contains`].
@@ -391,6 +389,14 @@ impl Prints {
             Prints::Wide(ids) => ids.prefetch(fingerprint),
             Prints::Close(ids) => ids.prefetch(close(fingerprint)),
             Prints::Narrow(ids) => ids.prefetch(low(fingerprint)),
+        }
+    }
+
+    fn touch(&self, fingerprints: &[u128]) {
+        match self {
+            Prints::Wide(ids) => fingerprints.iter().for_each(|print| ids.touch(*print)),
+            Prints::Close(ids) => fingerprints.iter().for_each(|print| ids.touch(close(*print))),
+            Prints::Narrow(ids) => fingerprints.iter().for_each(|print| ids.touch(low(*print))),
         }
     }
 

@@ -162,6 +162,12 @@ impl Batch {
         self.slots.get(index).map(|s| self.record(s))
     }
 
+    /// The value of the record at this place; `None` where there is none.
+    pub(crate) fn value(&self, index: usize) -> Option<&[u8]> {
+        let range = self.slots.get(index)?.value.as_ref()?;
+        Some(&self.buf[range.start as usize..range.end as usize])
+    }
+
     fn record(&self, s: &Slot) -> Record<'_> {
         Record {
             offset: s.offset,

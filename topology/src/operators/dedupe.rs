@@ -8,7 +8,10 @@
 use super::{Flow, Pass};
 use crate::expr::{Lookup, Path};
 use crate::failure::Failure;
-use crate::formats::{Datum, Format};
+use crate::formats::{Datum, Document, Format, FormatError};
+use crate::graph::Reading;
+use crate::record::Batch;
+use crate::task::AHEAD;
 use crate::view::View;
 use std::sync::Arc;
 use tidemill_state::{IdSet, IdShape, Width, fingerprint};
@@ -35,6 +38,11 @@ pub(crate) struct Seen {
     pub print: u128,
 }
 
+/// The fingerprint of a text; others are rare.
+fn text_of(id: Datum<'_>) -> Option<u128> {
+    if let Datum::Text(text) = id { Some(fingerprint(text.as_bytes())) } else { None }
+}
+
 impl Dedupe {
     /// As it was first called, which stays: stores and logs of then are read.
     pub fn shape(&self) -> String {
@@ -55,13 +63,31 @@ impl Dedupe {
         self.bucket(stream_time).saturating_sub(1)
     }
 
-    /// A record is about to be worked: what will be asked of its id is fetched meanwhile. Nothing but a hint: what the
-    /// record's operators do to the id is not known yet.
-    #[inline]
-    pub fn expect(&self, set: &IdSet, view: &View<'_>, stream_time: i64) {
-        if let Datum::Text(text) = view.get(&self.by) {
-            set.prefetch_since(self.oldest(stream_time), fingerprint(text.as_bytes()));
+    /// Records of a batch are about to be worked, from its `first` on, as many as there are values: what will be asked of their
+    /// ids is fetched meanwhile. Nothing but a hint: what their operators do to the ids is not known yet.
+    pub fn expect(
+        &self,
+        (set, stream_time): (&IdSet, i64),
+        reading: &Reading,
+        (batch, first): (&Batch, usize),
+        values: &[Result<Document<'_>, FormatError>],
+    ) {
+        let (mut prints, mut known) = ([0; AHEAD], 0);
+        for (at, value) in values.iter().enumerate().take(AHEAD) {
+            let print = match (self.by.around(), value) {
+                (None, Ok(value)) => text_of(value.field(&self.by)),
+                (Some(("key", rest)), _) => {
+                    let key = batch.get(first + at).and_then(|record| reading.key_format.read(record.key).ok());
+                    key.and_then(|key| text_of(key.get(rest)))
+                }
+                _ => None,
+            };
+            if let Some(print) = print {
+                prints[known] = print;
+                known += 1;
+            }
         }
+        set.prefetch_since(self.oldest(stream_time), &prints[..known]);
     }
 
     pub fn apply(&self, set: usize, view: &View<'_>, pass: &mut Pass<'_>) -> Result<Flow, Failure> {

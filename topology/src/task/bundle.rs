@@ -27,7 +27,7 @@ impl Task {
             merged.map_err(|cause| TaskError::Store { task: self.id.clone(), cause })?;
         }
         if let Some(traces) = &mut self.traces {
-            let place = |at: u32| bundle.partials.get(at as usize).map(|p| (p.start, p.key.clone()));
+            let place = |at: u32| bundle.partials.get(at as usize).map(|p| (p.start, p.key.to_vec()));
             traces.merge(group, record.offset, place);
         }
         if let Some(time) = bundle.time {

@@ -12,6 +12,7 @@ mod seal;
 mod traces;
 
 pub use error::TaskError;
+pub(crate) use record::AHEAD;
 
 use crate::checkpoint::{Counts, StateEntry};
 use crate::formats::scan::Scratch;
@@ -80,7 +81,7 @@ pub struct Task {
     outputs: Outputs,
     fold: Fold,
     /// Where the fields of a record stand, and what records have in common.
-    scratch: Scratch,
+    scratches: Vec<Scratch>,
     /// `task/sequence` of the seal to come, for the header of aggregates.
     header: Vec<u8>,
     /// Dead letters since they were last taken, by code.
@@ -151,13 +152,17 @@ impl Task {
         self.admit(batch)?;
         self.look(batch);
         let stage = Arc::clone(&self.stage);
-        for record in batch.iter() {
-            match stage.takes_partials() {
-                true => self.take(&stage, &record)?,
-                false => self.work(&stage, &record, batch.arrived)?,
+        if stage.takes_partials() {
+            for record in batch.iter() {
+                self.take(&stage, &record)?;
+                self.position = record.offset + 1;
+                self.moved = true;
             }
-            self.position = record.offset + 1;
-            self.moved = true;
+        } else {
+            let mut scratches = std::mem::take(&mut self.scratches);
+            let worked = self.work_all(&stage, batch, &mut scratches);
+            self.scratches = scratches;
+            worked?;
         }
         self.moved |= self.position != batch.next;
         self.position = batch.next;

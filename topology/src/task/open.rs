@@ -3,7 +3,7 @@
 //! The one way in, for a first start as for a take-over. Invariant: an id is given to a name once and never again, so
 //! old entries are never read as another state's.
 
-use super::{IdRooms, Task, TaskError, TaskSetup};
+use super::{AHEAD, IdRooms, Task, TaskError, TaskSetup};
 use crate::checkpoint::{Checkpoint, Counts, StateEntry};
 use crate::formats::scan::Scratch;
 use crate::graph::Stage;
@@ -60,7 +60,7 @@ impl Task {
         if stage.takes_partials() {
             upstream.resize(setup.partitions.max(1) as usize, i64::MIN);
         }
-        let partials = stage.hops.iter().map(|_| Partials::default()).collect();
+        let partials = stage.hops.iter().map(|hop| Partials::new(&hop.group)).collect();
         let mut task = Task {
             store_id: checkpoint.map_or(setup.store_id, |c| c.store),
             sequence: checkpoint.map_or(0, |c| c.sequence),
@@ -78,7 +78,7 @@ impl Task {
             sets,
             outputs: Outputs::default(),
             fold: Fold::default(),
-            scratch: Scratch::default(),
+            scratches: std::iter::repeat_with(Scratch::default).take(AHEAD).collect(),
             header: Vec::new(),
             dead: Vec::new(),
             slice: SLICE,

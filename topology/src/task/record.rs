@@ -8,10 +8,11 @@ use crate::dead_letters;
 use crate::event_time::{self, EventTime};
 use crate::expr::Lookup;
 use crate::failure::{Failure, Stop};
-use crate::formats::Document;
+use crate::formats::scan::Scratch;
+use crate::formats::{Document, FormatError};
 use crate::graph::Stage;
 use crate::operators::{Flow, Pass};
-use crate::record::Record;
+use crate::record::{Batch, Record};
 use crate::view::{Changes, View};
 use crate::windows::{Fold, Place, Target};
 use tidemill_state::StoreError;
@@ -23,13 +24,45 @@ struct Verdict {
     time: Option<i64>,
 }
 
+/// So many values are read before the first of them is worked: what will be asked of their ids is fetched from memory together.
+pub(crate) const AHEAD: usize = 8;
+
+/// What a record's value says, if it can be read.
+type Read<'a> = Result<Document<'a>, FormatError>;
+
 impl Task {
+    pub(super) fn work_all(
+        &mut self,
+        stage: &Stage,
+        batch: &Batch,
+        scratches: &mut [Scratch],
+    ) -> Result<(), TaskError> {
+        let reading = stage.reading().expect("a stage of partials has no records");
+        let mut records = batch.iter();
+        for first in (0..batch.len()).step_by(AHEAD) {
+            let mut values: Vec<Read<'_>> = Vec::with_capacity(AHEAD);
+            for (at, scratch) in (first..batch.len()).zip(scratches.iter_mut()) {
+                values.push(reading.value(batch.value(at), scratch));
+            }
+            for (dedupe, set) in stage.dedupes.iter().zip(&self.sets) {
+                dedupe.expect((set, self.stream_time), reading, (batch, first), &values);
+            }
+            for value in values {
+                let record = records.next().expect("values are those of records");
+                self.work(stage, &record, value, batch.arrived)?;
+                self.position = record.offset + 1;
+                self.moved = true;
+            }
+        }
+        Ok(())
+    }
+
     /// `arrived`: wall clock at the arrival of its batch, ms.
-    pub(super) fn work(&mut self, stage: &Stage, record: &Record<'_>, arrived: i64) -> Result<(), TaskError> {
+    fn work(&mut self, stage: &Stage, record: &Record<'_>, value: Read<'_>, arrived: i64) -> Result<(), TaskError> {
         self.fold.clear();
         let mark = self.outputs.mark();
         let every = self.enter(record);
-        let evaluated = self.evaluate(stage, record, arrived);
+        let evaluated = self.evaluate(stage, record, value, arrived);
         if every.is_some() {
             self.outputs.carry(None);
         }
@@ -54,9 +87,9 @@ impl Task {
         Ok(())
     }
 
-    fn evaluate(&mut self, stage: &Stage, record: &Record<'_>, arrived: i64) -> Result<Verdict, Stop> {
+    fn evaluate(&mut self, stage: &Stage, record: &Record<'_>, value: Read<'_>, arrived: i64) -> Result<Verdict, Stop> {
         let reading = stage.reading().expect("a stage of partials has no records");
-        let value = reading.value(record.value, &mut self.scratch).map_err(|e| Failure::format("value", &e))?;
+        let value = value.map_err(|e| Failure::format("value", &e))?;
         let key = match reading.key_needed {
             true => reading.key_format.read(record.key).map_err(|e| Failure::format("key", &e))?,
             false => Document::NULL,
@@ -64,9 +97,6 @@ impl Task {
         let (topic, partition) = (&*self.id.topic, self.id.partition);
         let mut view =
             View { record: *record, topic, partition, key, value, time: 0, arrived, changes: Changes::default() };
-        for (dedupe, set) in stage.dedupes.iter().zip(&self.sets) {
-            dedupe.expect(set, &view, self.stream_time);
-        }
         let time = event_time_of(stage, &view)?;
         view.time = time.unwrap_or(0);
         let mut pass = Pass {
@@ -116,7 +146,7 @@ impl Task {
                 Target::Partials(i) => {
                     let group = &stage.hops[i].group;
                     let values = &values[entry.from..entry.from + group.aggregates.len()];
-                    self.partials[i].put(group, (entry.found, entry.start, key), values, ids);
+                    self.partials[i].put((entry.found, entry.start, key), values, ids);
                 }
             }
         }

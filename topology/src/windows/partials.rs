@@ -4,20 +4,18 @@
 //! merge. Invariant: nothing of it outlives a seal, so there is nothing to restore.
 
 use super::aggregate::Value;
-use super::bundle::{Bundle, Partial};
+use super::bundle::Filling;
 use super::group::{Group, Id};
 use crate::headers;
 use crate::sealed::Outputs;
-use crate::trace::{Parts, encode_many};
+use crate::trace::{Parts, Sample, encode_many};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use serde_bytes::ByteBuf;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
-
-type Ids = HashSet<u64, RandomState>;
 
 /// Bytes of one bundle, about; a larger seal sends several.
 const BUNDLE: usize = 128 * 1024;
@@ -37,14 +35,21 @@ pub(crate) struct Hop {
     pub topic: Arc<str>,
 }
 
-/// See the module.
-#[derive(Default)]
+/// See the module. What entries have lies side by side, one after the other, and its memory is kept from seal to seal.
 pub(crate) struct Partials {
     /// Indexes into `cells`, by window and key.
     places: HashTable<u32>,
     hasher: RandomState,
     /// In the order of their first record, so that the same input gives the same bytes.
     cells: Vec<Cell>,
+    keys: Vec<u8>,
+    /// As many for each entry as there are aggregates.
+    values: Vec<Value>,
+    /// One for each entry and distinct count, and some that wait to be one.
+    ids: Vec<Ids>,
+    /// Aggregates of the group, and the slots of those that are distinct counts.
+    aggregates: usize,
+    distinct: Box<[usize]>,
     bytes: usize,
     told: Option<Told>,
 }
@@ -61,10 +66,8 @@ struct Told {
 
 struct Cell {
     start: i64,
-    key: Box<[u8]>,
-    values: Vec<Value>,
-    /// One for each distinct count, by its slot.
-    ids: Vec<(usize, Ids)>,
+    /// In `keys`.
+    key: Range<usize>,
 }
 
 /// What a seal says in every bundle.
@@ -82,39 +85,59 @@ pub(crate) struct Sender<'a> {
 }
 
 impl Partials {
+    pub fn new(group: &Group) -> Partials {
+        Partials {
+            places: HashTable::new(),
+            hasher: RandomState::default(),
+            cells: Vec::new(),
+            keys: Vec::new(),
+            values: Vec::new(),
+            ids: Vec::new(),
+            aggregates: group.aggregates.len(),
+            distinct: group.distinct().map(|(slot, _)| slot).collect(),
+            bytes: 0,
+            told: None,
+        }
+    }
+
     /// Where the entry is, for as long as nothing is sealed, and what it has come to.
     pub fn get(&self, start: i64, key: &[u8]) -> Option<(usize, &[Value])> {
         let hash = hash(&self.hasher, start, key);
-        let index = *self.places.find(hash, |&at| self.cells[at as usize].is_of(start, key))? as usize;
-        Some((index, &self.cells[index].values))
+        let is_of = |&at: &u32| {
+            let cell = &self.cells[at as usize];
+            cell.start == start && self.keys[cell.key.clone()] == *key
+        };
+        let index = *self.places.find(hash, is_of)? as usize;
+        Some((index, &self.values[index * self.aggregates..][..self.aggregates]))
     }
 
-    fn enter(&mut self, group: &Group, start: i64, key: &[u8]) -> usize {
+    fn enter(&mut self, start: i64, key: &[u8], values: &[Value]) -> usize {
         self.bytes += ENTRY + 2 * key.len();
-        let ids = group.distinct().map(|(slot, _)| (slot, Ids::default())).collect();
-        self.cells.push(Cell { start, key: key.into(), values: Vec::new(), ids });
-        let (index, hash) = (self.cells.len() - 1, hash(&self.hasher, start, key));
-        let (cells, hasher) = (&self.cells, &self.hasher);
-        let rehash = |&at: &u32| cells[at as usize].hash(hasher);
-        self.places.insert_unique(hash, u32::try_from(index).expect("a seal has fewer entries than 2^32"), rehash);
+        let (index, from) = (self.cells.len(), self.keys.len());
+        self.keys.extend_from_slice(key);
+        self.cells.push(Cell { start, key: from..self.keys.len() });
+        self.values.extend_from_slice(values);
+        let ids = self.cells.len() * self.distinct.len();
+        self.ids.resize_with(self.ids.len().max(ids), Ids::default);
+        let (cells, keys, hasher) = (&self.cells, &self.keys, &self.hasher);
+        let rehash = |&at: &u32| hash(hasher, cells[at as usize].start, &keys[cells[at as usize].key.clone()]);
+        let at = u32::try_from(index).expect("a seal has fewer entries than 2^32");
+        self.places.insert_unique(hash(hasher, start, key), at, rehash);
         index
     }
 
     /// Sets what a record made of an entry, and adds the ids that it had. `found`: what [`Partials::get`] said of it.
-    pub fn put(
-        &mut self,
-        group: &Group,
-        (found, start, key): (Option<usize>, i64, &[u8]),
-        values: &[Value],
-        ids: &[Id],
-    ) {
-        let index = found.unwrap_or_else(|| self.enter(group, start, key));
-        let cell = &mut self.cells[index];
-        cell.values.clear();
-        cell.values.extend_from_slice(values);
+    pub fn put(&mut self, (found, start, key): (Option<usize>, i64, &[u8]), values: &[Value], ids: &[Id]) {
+        let index = match found {
+            Some(index) => {
+                self.values[index * self.aggregates..][..self.aggregates].copy_from_slice(values);
+                index
+            }
+            None => self.enter(start, key, values),
+        };
         for id in ids {
-            let (_, set) = cell.ids.iter_mut().find(|(slot, _)| *slot == id.slot).expect("ids are of distinct counts");
-            self.bytes += 8 * usize::from(set.insert(id.print));
+            let at = self.distinct.iter().position(|slot| *slot == id.slot).expect("ids are of distinct counts");
+            self.ids[index * self.distinct.len() + at].add(id.print, &mut self.bytes);
         }
     }
 
@@ -137,18 +160,8 @@ impl Partials {
     /// Sends everything, and the stream time to whom it concerns.
     pub fn seal(&mut self, hop: &Hop, sender: &Sender<'_>, outputs: &mut Outputs) {
         let everybody = self.must_tell(&hop.group, sender.stream_time, sender.now);
-        let mut to: BTreeMap<i32, Post> = BTreeMap::new();
-        self.places.clear();
-        self.bytes = 0;
-        let cells = std::mem::take(&mut self.cells);
-        for cell in cells {
-            let partition = partition_of(hop.group.bare(&cell.key), sender.partitions);
-            cell.partials(&hop.group, |partial, size| {
-                to.entry(partition)
-                    .or_default()
-                    .add(partial, size, |bundle| send(hop, sender, (partition, bundle), outputs));
-            });
-        }
+        let mut to = self.post(hop, sender, outputs);
+        self.clear();
         if everybody {
             to.extend(
                 (0..sender.partitions.max(1))
@@ -160,10 +173,47 @@ impl Partials {
             let closed_at = if closed { sender.now } else { self.told.map_or(i64::MIN, |t| t.closed_at) };
             self.told = Some(Told { stream_time: sender.stream_time, at: sender.now, closed_at });
         }
-        for (partition, post) in to {
+        for (partition, mut post) in to {
             let time = Some(sender.stream_time).filter(|time| *time > i64::MIN);
-            send(hop, sender, (partition, Bundle { time, ..post.bundle }), outputs);
+            post.send(hop, sender, (partition, time), outputs);
         }
+    }
+
+    /// What is left of each partition's post, once full bundles are sent.
+    fn post(&mut self, hop: &Hop, sender: &Sender<'_>, outputs: &mut Outputs) -> BTreeMap<i32, Post> {
+        let mut to: BTreeMap<i32, Post> = BTreeMap::new();
+        let (mut packed, initial) = (Packed::default(), hop.group.initial().collect::<Vec<_>>());
+        for (index, cell) in self.cells.iter().enumerate() {
+            let key = &self.keys[cell.key.clone()];
+            let values = &self.values[index * self.aggregates..][..self.aggregates];
+            let ids = &mut self.ids[index * self.distinct.len()..][..self.distinct.len()];
+            ids.iter_mut().for_each(Ids::order);
+            let partition = partition_of(hop.group.bare(key), sender.partitions);
+            let post = to.entry(partition).or_default();
+            // Mostly one partial; where there are very many ids it is several, and the first of them has the values.
+            let rounds = ids.iter().map(|ids| ids.all.len().div_ceil(IDS)).max().unwrap_or(0).max(1);
+            for round in 0..rounds {
+                packed.fill(ids.iter().map(|ids| ids.all.chunks(IDS).nth(round).unwrap_or_default()));
+                if post.is_full(key.len() + packed.bytes.len()) {
+                    post.send(hop, sender, (partition, None), outputs);
+                }
+                post.note(sender, (cell.start, key));
+                let values = if round == 0 { values } else { &initial };
+                post.filling.push(cell.start, key, values, packed.each());
+            }
+        }
+        to
+    }
+
+    /// Nothing is left. What lists of ids were not needed this time are given back.
+    fn clear(&mut self) {
+        self.ids.truncate(self.cells.len() * self.distinct.len());
+        self.ids.iter_mut().for_each(Ids::clear);
+        self.places.clear();
+        self.cells.clear();
+        self.keys.clear();
+        self.values.clear();
+        self.bytes = 0;
     }
 }
 
@@ -177,21 +227,93 @@ pub(crate) fn partition_of(group_key: &[u8], partitions: i32) -> i32 {
     (xxh3_64(group_key) % partitions.max(1) as u64) as i32
 }
 
+/// The ids of one entry: those before `ordered` in order, each once, and behind them some as they came.
+#[derive(Default)]
+struct Ids {
+    all: Vec<u64>,
+    ordered: usize,
+}
+
+impl Ids {
+    /// Ids that lie about unordered at least, before they are looked through.
+    const FEW: usize = 64;
+
+    fn add(&mut self, id: u64, bytes: &mut usize) {
+        if self.all.len() >= 2 * self.ordered + Self::FEW {
+            let before = self.all.len();
+            self.order();
+            *bytes -= 8 * (before - self.all.len());
+        }
+        self.all.push(id);
+        *bytes += 8;
+    }
+
+    fn order(&mut self) {
+        self.all.sort_unstable();
+        self.all.dedup();
+        self.ordered = self.all.len();
+    }
+
+    fn clear(&mut self) {
+        self.all.clear();
+        self.ordered = 0;
+    }
+}
+
+/// The ids of one partial as they travel: 8 bytes each, of one distinct count after the other.
+#[derive(Default)]
+struct Packed {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Packed {
+    fn fill<'a>(&mut self, ids: impl Iterator<Item = &'a [u64]>) {
+        self.bytes.clear();
+        self.ends.clear();
+        for ids in ids {
+            self.bytes.extend(ids.iter().flat_map(|id| id.to_be_bytes()));
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    fn each(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        let from = |at: usize| if at == 0 { 0 } else { self.ends[at - 1] };
+        self.ends.iter().enumerate().map(move |(at, end)| &self.bytes[from(at)..*end])
+    }
+}
+
 /// The bundle that is being filled for one partition.
 #[derive(Default)]
 struct Post {
-    bundle: Bundle,
-    size: usize,
+    filling: Filling,
+    /// Samples of its partials by their place in it.
+    origins: Vec<(u32, Sample)>,
 }
 
 impl Post {
-    fn add(&mut self, partial: Partial, size: usize, full: impl FnOnce(Bundle)) {
-        if self.size > 0 && self.size + size > BUNDLE {
-            full(std::mem::take(&mut self.bundle));
-            self.size = 0;
+    fn is_full(&self, more: usize) -> bool {
+        self.filling.len() > 0 && self.filling.bytes() + ENTRY + more > BUNDLE
+    }
+
+    /// The next partial may be where somebody's traces led.
+    fn note(&mut self, sender: &Sender<'_>, (start, key): (i64, &[u8])) {
+        if let Some(sample) = sender.traces.and_then(|parts| parts.of(start, key)) {
+            self.origins.push((self.filling.len(), sample.clone()));
         }
-        self.size += size;
-        self.bundle.partials.push(partial);
+    }
+
+    fn send(&mut self, hop: &Hop, sender: &Sender<'_>, (partition, time): (i32, Option<i64>), outputs: &mut Outputs) {
+        let value = self.filling.finish(sender.partition as u32, time);
+        // The broker deletes nothing here by time, so the record's own says when it was sent.
+        outputs.push((&hop.topic, Some(partition)), sender.now, None, Some(&value));
+        outputs.push_header(headers::TASK, Some(sender.task));
+        if !self.origins.is_empty() {
+            let mut origins = Vec::new();
+            encode_many(&self.origins, &mut origins);
+            outputs.push_header(headers::TRACES, Some(&origins));
+            self.origins.clear();
+        }
     }
 }
 
@@ -200,54 +322,4 @@ fn hash(hasher: &RandomState, start: i64, key: &[u8]) -> u64 {
     hash.write_i64(start);
     hash.write(key);
     hash.finish()
-}
-
-impl Cell {
-    fn is_of(&self, start: i64, key: &[u8]) -> bool {
-        self.start == start && *self.key == *key
-    }
-
-    fn hash(&self, hasher: &RandomState) -> u64 {
-        hash(hasher, self.start, &self.key)
-    }
-
-    /// As partials: one, or several where there are very many ids; the first of them has the values.
-    fn partials(self, group: &Group, mut each: impl FnMut(Partial, usize)) {
-        let Cell { start, key, mut values, ids } = self;
-        let mut sorted: Vec<Vec<u64>> = ids.into_iter().map(|(_, set)| set.into_iter().collect()).collect();
-        sorted.iter_mut().for_each(|ids| ids.sort_unstable());
-        let rounds = sorted.iter().map(|ids| ids.len().div_ceil(IDS)).max().unwrap_or(0).max(1);
-        for round in 0..rounds {
-            let chunk = |ids: &Vec<u64>| -> Vec<u8> {
-                ids.iter().skip(round * IDS).take(IDS).flat_map(|id| id.to_be_bytes()).collect()
-            };
-            let ids: Vec<ByteBuf> = sorted.iter().map(chunk).map(ByteBuf::from).collect();
-            let size = ENTRY + key.len() + ids.iter().map(|ids| ids.len()).sum::<usize>();
-            let values = if round == 0 { std::mem::take(&mut values) } else { group.initial().collect() };
-            each(Partial { start, key: key.to_vec(), values, ids }, size);
-        }
-    }
-}
-
-fn send(hop: &Hop, sender: &Sender<'_>, (partition, bundle): (i32, Bundle), outputs: &mut Outputs) {
-    let origins = sender.traces.map_or(Vec::new(), |parts| origins(parts, &bundle));
-    let mut value = Vec::new();
-    Bundle { upstream: sender.partition as u32, ..bundle }.encode(&mut value);
-    // The broker deletes nothing here by time, so the record's own says when it was sent.
-    outputs.push((&hop.topic, Some(partition)), sender.now, None, Some(&value));
-    outputs.push_header(headers::TASK, Some(sender.task));
-    if !origins.is_empty() {
-        outputs.push_header(headers::TRACES, Some(&origins));
-    }
-}
-
-/// The samples of a bundle's partials, as its header has them; nothing, if there are none.
-fn origins(parts: &Parts, bundle: &Bundle) -> Vec<u8> {
-    let of = |(at, partial): (usize, &Partial)| Some((at as u32, parts.of(partial.start, &partial.key)?.clone()));
-    let samples: Vec<_> = bundle.partials.iter().enumerate().filter_map(of).collect();
-    let mut out = Vec::new();
-    if !samples.is_empty() {
-        encode_many(&samples, &mut out);
-    }
-    out
 }

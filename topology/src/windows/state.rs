@@ -37,6 +37,8 @@ pub(crate) struct GroupState {
     pub(super) hopping: Option<Hopping>,
     /// Hopping windows that begin before have said all.
     pub(super) said_before: Option<i64>,
+    /// What an entry and a partial come to, kept for its memory.
+    merged: Vec<Value>,
 }
 
 /// What a seal needs in order to speak.
@@ -92,7 +94,7 @@ impl GroupState {
         let mut table: Table<Cell> = Table::new(id, cell::VERSION);
         let open: BTreeSet<i64> = table.buckets(store)?.map(|bucket| bucket as i64).collect();
         let owed = Owed::new(id, open.iter().copied().filter(|_| group.owes()));
-        Ok(GroupState { table, open, removed: None, owed, distinct, hopping, said_before })
+        Ok(GroupState { table, open, removed: None, owed, distinct, hopping, said_before, merged: Vec::new() })
     }
 
     pub fn get(&mut self, store: &dyn StateStore, start: i64, key: &[u8]) -> Result<Option<&Cell>, StoreError> {
@@ -161,12 +163,14 @@ impl GroupState {
     }
 
     /// Takes a partial in.
-    pub fn merge(&mut self, store: &dyn StateStore, group: &Group, partial: &Partial) -> Result<(), StoreError> {
-        let place = Place { start: partial.start, key: &partial.key };
-        let mut values: Vec<Value> = match self.get(store, place.start, place.key)? {
-            Some(cell) => cell.values.clone(),
-            None => group.initial().collect(),
-        };
+    pub fn merge(&mut self, store: &dyn StateStore, group: &Group, partial: &Partial<'_>) -> Result<(), StoreError> {
+        let place = Place { start: partial.start, key: partial.key };
+        let mut values = std::mem::take(&mut self.merged);
+        values.clear();
+        match self.get(store, place.start, place.key)? {
+            Some(cell) => values.extend_from_slice(&cell.values),
+            None => values.extend(group.initial()),
+        }
         for ((value, more), aggregate) in values.iter_mut().zip(&partial.values).zip(&group.aggregates) {
             *value = aggregate.function.merge(*value, *more);
         }
@@ -176,7 +180,9 @@ impl GroupState {
                 values[*slot] = Value::Distinct { ids, beyond };
             }
         }
-        self.put(store, (place.start, place.key), &values, group.owes())
+        self.put(store, (place.start, place.key), &values, group.owes())?;
+        self.merged = values;
+        Ok(())
     }
 
     /// Starts of the windows, or panes, that have entries.
