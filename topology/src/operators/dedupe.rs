@@ -70,10 +70,10 @@ impl Dedupe {
         (set, stream_time): (&IdSet, i64),
         reading: &Reading,
         (batch, first): (&Batch, usize),
-        values: &[Result<Document<'_>, FormatError>],
+        values: &[Option<Result<Document<'_>, FormatError>>],
     ) {
         let (mut prints, mut known) = ([0; AHEAD], 0);
-        for (at, value) in values.iter().enumerate().take(AHEAD) {
+        for (at, value) in values.iter().flatten().enumerate().take(AHEAD) {
             let print = match (self.by.around(), value) {
                 (None, Ok(value)) => text_of(value.field(&self.by)),
                 (Some(("key", rest)), _) => {

@@ -40,15 +40,14 @@ impl Task {
         let reading = stage.reading().expect("a stage of partials has no records");
         let mut records = batch.iter();
         for first in (0..batch.len()).step_by(AHEAD) {
-            let mut values: Vec<Read<'_>> = Vec::with_capacity(AHEAD);
-            for (at, scratch) in (first..batch.len()).zip(scratches.iter_mut()) {
-                values.push(reading.value(batch.value(at), scratch));
+            let mut values: [Option<Read<'_>>; AHEAD] = [const { None }; AHEAD];
+            for ((place, scratch), at) in values.iter_mut().zip(scratches.iter_mut()).zip(first..batch.len()) {
+                *place = Some(reading.value(batch.value(at), scratch));
             }
             for (dedupe, set) in stage.dedupes.iter().zip(&self.sets) {
                 dedupe.expect((set, self.stream_time), reading, (batch, first), &values);
             }
-            for value in values {
-                let record = records.next().expect("values are those of records");
+            for (value, record) in values.iter_mut().map_while(Option::take).zip(&mut records) {
                 self.work(stage, &record, value, batch.arrived)?;
                 self.position = record.offset + 1;
                 self.moved = true;
