@@ -13,12 +13,10 @@ use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Messages that follow each other are gathered so long.
-const GATHER: Duration = Duration::from_millis(5);
-/// One follows another if it comes so soon, ms.
-const MORE_MS: i32 = 1;
+/// What comes so soon after the first messages belongs to them: mostly the other partitions of the same fetch.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// A queue to which partitions are forwarded, so that records are read without rust-rdkafka's rebalance events: a plain
 /// read of the consumer's own queue would take those too and answer them with "unassign everything", silently.
@@ -51,25 +49,26 @@ impl DataQueue {
         QueueRef(self.queue)
     }
 
-    /// Waits `wait_ms` for the first message, and goes on as long as more is on its way, but no longer than [`GATHER`] and no
-    /// further than a batch or to where `each` breaks off; each message is freed after `each`.
+    /// Waits `wait_ms` for the first message, then [`GATHER`] for those that are on their way with it: asleep, for who waits for each
+    /// of them is woken by each. No further than a batch, or to where `each` breaks off; each message is freed after `each`.
     ///
     /// By callback, which takes the queue's lock once for all of them. librdkafka's batch read takes the event "end of partition" for
     /// a record at that offset and moves the partition's position behind it (rd_kafka_q_serve_rkmessages, 2.12.1): the next
     /// pause, be it ours or that of a rebalance, then goes on one record too far: a record lost, or an offset that does not exist.
     pub fn read<F: FnMut(Message<'_>) -> ControlFlow<()>>(&mut self, wait_ms: i32, each: F) {
-        let (mut reading, mut wait, mut until) = (Reading { each, left: self.batch }, wait_ms, None);
-        while reading.left > 0 {
-            let before = reading.left;
-            // SAFETY: the queue lives as long as this value; `reading` outlives the call, which alone uses it meanwhile.
-            unsafe {
-                let told = (&raw mut reading).cast();
-                sys::rd_kafka_consume_callback_queue(self.queue, wait, Some(Reading::<F>::take), told);
-            }
-            if reading.left == before || Instant::now() >= *until.get_or_insert_with(|| Instant::now() + GATHER) {
-                break;
-            }
-            wait = MORE_MS;
+        let mut reading = Reading { each, left: self.batch };
+        self.take(wait_ms, &mut reading);
+        if (1..self.batch).contains(&reading.left) {
+            std::thread::sleep(GATHER);
+            self.take(0, &mut reading);
+        }
+    }
+
+    fn take<F: FnMut(Message<'_>) -> ControlFlow<()>>(&self, wait_ms: i32, reading: &mut Reading<F>) {
+        // SAFETY: the queue lives as long as this value; `reading` outlives the call, which alone uses it meanwhile.
+        unsafe {
+            let told = std::ptr::from_mut(reading).cast();
+            sys::rd_kafka_consume_callback_queue(self.queue, wait_ms, Some(Reading::<F>::take), told);
         }
     }
 }
@@ -381,6 +380,7 @@ mod tests {
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
     use rdkafka::{Offset, TopicPartitionList};
+    use std::time::Instant;
 
     /// As far as a test can say it: key, value, headers, and whether those were asked for.
     type Read = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>, bool);
