@@ -42,6 +42,7 @@ mod room;
 mod slots;
 mod store;
 mod table;
+mod verify;
 
 pub use changes::Changes;
 pub use codec::CodecError;

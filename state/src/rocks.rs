@@ -1,5 +1,5 @@
 //! A store in RocksDB: one database a task, entries in the default column family byte for byte, meta in one of its own.
-//! The only file that names rocksdb; it must not know Kafka or when to commit. The actors and recovery open it. The
+//! With `verify.rs` the only file that names rocksdb; it must not know Kafka or when to commit. The actors and recovery open it. The
 //! invariant: entries and meta change in one atomic batch, so whatever a crash leaves is a committed prefix.
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     filling::{self, Filling},
     rebuild,
     store::{Figures, Meta, StateStore, View},
+    verify,
 };
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
@@ -201,23 +202,12 @@ impl RocksStore {
         DB::destroy(&Options::default(), dir).map_err(|e| failure(dir, e))
     }
 
-    /// Reads every block and checks its checksum.
+    /// Reads every block of every file and checks its checksum.
     pub(crate) fn verify(&self) -> Result<(), StoreError> {
-        for family in [None, Some(self.meta_family())] {
-            let mut how = ReadOptions::default();
-            how.fill_cache(false);
-            how.set_readahead_size(2 << 20);
-            let mut all = match family {
-                None => self.db.raw_iterator_opt(how),
-                Some(cf) => self.db.raw_iterator_cf_opt(cf, how),
-            };
-            all.seek_to_first();
-            while all.valid() {
-                all.next();
-            }
-            all.status().map_err(|e| self.failure(e))?;
-        }
-        Ok(())
+        verify::blocks(&self.db).map_err(|cause| {
+            let corrupt = cause.starts_with("Corruption");
+            failed(&self.dir, cause, corrupt)
+        })
     }
 
     fn open_as(dir: &Path, options: &RocksOptions, mode: Mode) -> Result<RocksStore, StoreError> {
@@ -448,14 +438,18 @@ pub(crate) fn refused(dir: &Path, e: &std::io::Error) -> StoreError {
 
 /// RocksDB's kinds do not tell a lock or a full disk from other failures; its messages carry the system's words.
 fn failure(dir: &Path, e: rocksdb::Error) -> StoreError {
-    let kind = e.kind();
-    let (dir, cause) = (dir.to_owned(), e.into_string());
+    let corrupt = e.kind() == ErrorKind::Corruption;
+    failed(dir, e.into_string(), corrupt)
+}
+
+fn failed(dir: &Path, cause: String, corrupt: bool) -> StoreError {
+    let dir = dir.to_owned();
     let says = |words: &[&str]| words.iter().any(|w| cause.contains(w));
     if says(&["While lock file", "lock hold by current process"]) {
         StoreError::Locked { dir }
     } else if says(&["No space left on device", "File too large", "Disk quota exceeded", "Space limit reached"]) {
         StoreError::Full { dir, cause }
-    } else if kind == ErrorKind::Corruption {
+    } else if corrupt {
         StoreError::Corrupt { dir, cause }
     } else {
         StoreError::Io { dir, cause }

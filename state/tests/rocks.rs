@@ -223,6 +223,28 @@ fn a_flipped_byte_is_damage_or_does_not_matter() {
 }
 
 #[test]
+fn what_was_rebuilt_is_read_before_it_takes_the_name() {
+    for step in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("task");
+        fill(&open(&dir).unwrap(), 0..3);
+        let built = RocksStore::rebuild(&dir, &options()).unwrap();
+        fill(built.store(), 0..20);
+        built.store().flush().unwrap();
+        let files = files(&dir.with_file_name("task.rebuild"), ".sst");
+        let file = files.iter().max_by_key(|f| fs::metadata(f).unwrap().len()).unwrap();
+        let mut bytes = fs::read(file).unwrap();
+        // Entries stand in front; behind them what an open has looked at already.
+        let here = bytes.len() * step / 20;
+        bytes[here] ^= 0x55;
+        fs::write(file, bytes).unwrap();
+        let failed = built.finish().err();
+        assert!(failed.as_ref().is_some_and(StoreError::is_corrupt), "{step}: {failed:?}");
+        assert_eq!(open(&dir).unwrap().meta().unwrap(), Some(meta(2)), "{step}: the old one is in its place");
+    }
+}
+
+#[test]
 fn a_missing_file_is_damage() {
     for part in [".sst", "MANIFEST"] {
         let dir = tempfile::tempdir().unwrap();
