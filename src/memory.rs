@@ -13,7 +13,10 @@ use tidemill_topology::IdRooms;
 /// never cut), and the producer's copy of these.
 const HELD: u64 = 6;
 
-/// Bytes for each holder; what is left is for code, stacks and the allocator's own needs.
+/// What a process holds that does little: code, stacks, clients and their buffers, and what the allocator keeps of what was freed.
+const OWN: u64 = 48 << 20;
+
+/// Bytes for each holder; what is left is the process's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts {
     pub whole: u64,
@@ -37,12 +40,13 @@ pub struct Parts {
 /// The parts of `memory` bytes, or of what this machine gives. `seen`, `counted`: whether anything remembers such ids.
 pub fn split(memory: Option<u64>, (seen, counted): (bool, bool)) -> Parts {
     let whole = memory.unwrap_or_else(given);
-    let of = |n: u64| whole / 32 * n;
+    let shared = whole.saturating_sub(OWN).max(whole / 2);
+    let of = |n: u64| shared / 32 * n;
     let (fetch, rocks, cache, ids, mailboxes, commits) =
         if seen || counted { (2, 5, 4, 13, 1, 4) } else { (4, 8, 9, 0, 2, 6) };
     let (seen, counted) = match (seen, counted) {
         // Twice as many ids, of ten bytes instead of eight: one bucket is full while the other fills.
-        (true, true) => (of(ids) / 3 * 2, of(ids) / 3),
+        (true, true) => (of(ids) / 40 * 27, of(ids) / 40 * 13),
         (true, false) => (of(ids), 0),
         _ => (0, of(ids)),
     };
@@ -149,13 +153,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_leave_a_sixteenth() {
+    fn the_parts_leave_what_a_process_needs_for_itself() {
         for of_ids in [(false, false), (false, true), (true, false), (true, true)] {
             let p = split(Some(1 << 30), of_ids);
             let lanes = (p.transaction(usize::MAX, 3) as u64 * 4 + p.producer(3)) * 3;
             assert!(lanes <= p.commits, "{lanes}");
             let bytes = p.rocks + p.cache + p.seen + p.counted + p.mailboxes;
-            assert!(p.fetch + p.sinks + p.commits + bytes as u64 <= (1 << 30) / 16 * 15, "{p:?}");
+            assert!(p.fetch + p.sinks + p.commits + bytes as u64 <= ((1 << 30) - OWN) / 16 * 15, "{p:?}");
         }
     }
 

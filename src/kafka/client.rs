@@ -67,7 +67,11 @@ const TRANSACTION_TIMEOUT_MS: u64 = 15_000;
 const FETCH_MIN_BYTES: &str = "65536";
 
 /// An answer has no more, of however many partitions: beyond some 30 MiB the memory of each comes anew from the kernel, which clears it.
-const FETCH_MAX_BYTES: &str = "8388608";
+const FETCH_MAX_BYTES: u64 = 8 << 20;
+
+/// Nor more than this part of the memory for what is fetched: beside a small record librdkafka holds five times as much for each, and while
+/// one answer waits the next comes.
+const FETCH_PART: u64 = 16;
 
 /// No fetch waits longer, however rare commits are; and a commit interval that leaves time to spare.
 const LONG: Duration = Duration::from_millis(100);
@@ -169,7 +173,8 @@ impl Connection {
         // Records that trickle in would be answered one by one, thousands of times a second. What a commit waits for anyway can
         // wait a part of that for its like.
         default(&mut c, "fetch.min.bytes", FETCH_MIN_BYTES);
-        default(&mut c, "fetch.max.bytes", FETCH_MAX_BYTES);
+        let answer = (self.fetch_bytes / FETCH_PART).clamp(1 << 20, FETCH_MAX_BYTES);
+        default(&mut c, "fetch.max.bytes", &answer.to_string());
         default(&mut c, "fetch.wait.max.ms", &self.fetch_wait.as_millis().clamp(1, 500).to_string());
         default(&mut c, "check.crcs", "true");
         default(&mut c, "statistics.interval.ms", EVERY_MS);

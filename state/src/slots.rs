@@ -1,7 +1,8 @@
-//! A table's entries in memory: a slab, a hash map into it, and per bucket the list of its slots. It must not know
+//! A table's entries in memory: a slab in chunks, a hash map into it, and per bucket the list of its slots. It must not know
 //! stores or bytes. Only `table.rs` calls it. The invariant: a slot that is not clean is never freed, so an index kept
 //! in a list of dirty or sealed slots stays good.
 
+use crate::keys::{self, KeyBytes};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::{
@@ -22,21 +23,26 @@ pub(crate) enum Standing {
 
 pub(crate) struct Slot<V> {
     pub(crate) bucket: u64,
-    pub(crate) key: Box<[u8]>,
+    pub(crate) key: KeyBytes,
     /// `None`: known to be absent; a tombstone while not clean.
     pub(crate) value: Option<V>,
     standing: Standing,
     /// Index in the list of its bucket.
     place: u32,
-    /// Encoded length when last encoded or read: the estimate of what the value holds outside the slot.
+    /// What the value holds outside of the slot, as it was last estimated.
     weight: u32,
     /// Used since the hand last passed.
     recent: bool,
 }
 
+/// Chunks of [`CHUNK`] slots: what grows as one vector leaves its earlier self behind, as holes in the process's memory.
+struct Slab<V>(Vec<Vec<Option<Slot<V>>>>);
+
+const CHUNK: usize = 1024;
+
 pub(crate) struct Slots<V> {
     map: HashTable<u32>,
-    slots: Vec<Option<Slot<V>>>,
+    slots: Slab<V>,
     free: Vec<u32>,
     by_bucket: HashMap<u64, Vec<u32>, RandomState>,
     hasher: RandomState,
@@ -47,13 +53,13 @@ pub(crate) struct Slots<V> {
 }
 
 impl<V> Slots<V> {
-    /// What an entry costs besides its key and what its value holds: the slot, its share of map, list and allocator.
+    /// What an entry costs besides what its key and its value hold outside of it: the slot, and its share of map and lists.
     const FIXED: usize = size_of::<Option<Slot<V>>>() + 32;
 
     pub(crate) fn new() -> Self {
         Slots {
             map: HashTable::new(),
-            slots: Vec::new(),
+            slots: Slab(Vec::new()),
             free: Vec::new(),
             by_bucket: HashMap::default(),
             hasher: RandomState::default(),
@@ -75,30 +81,35 @@ impl<V> Slots<V> {
     pub(crate) fn insert(&mut self, bucket: u64, key: &[u8], value: Option<V>) -> u32 {
         let list = self.by_bucket.entry(bucket).or_default();
         let place = u32::try_from(list.len()).expect("memory ends before 2^32 entries");
-        let slot = Slot { bucket, key: key.into(), value, standing: Standing::Clean, place, weight: 0, recent: true };
+        let slot = Slot {
+            bucket,
+            key: KeyBytes::from_slice(key),
+            value,
+            standing: Standing::Clean,
+            place,
+            weight: 0,
+            recent: true,
+        };
         let index = match self.free.pop() {
             Some(index) => {
-                self.slots[index as usize] = Some(slot);
+                *self.slots.place(index as usize) = Some(slot);
                 index
             }
-            None => {
-                self.slots.push(Some(slot));
-                u32::try_from(self.slots.len() - 1).expect("memory ends before 2^32 entries")
-            }
+            None => u32::try_from(self.slots.push(slot)).expect("memory ends before 2^32 entries"),
         };
         list.push(index);
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.map.insert_unique(hash(hasher, bucket, key), index, |&i| {
-            let slot = occupied(slots, i);
+            let slot = slots.at(i);
             hash(hasher, slot.bucket, &slot.key)
         });
-        self.bytes += Self::FIXED + key.len();
+        self.bytes += Self::FIXED + keys::outside(key.len());
         index
     }
 
     /// Frees a clean entry.
     pub(crate) fn remove(&mut self, index: u32) {
-        let slot = self.slots[index as usize].take().expect("only an occupied slot is freed");
+        let slot = self.slots.place(index as usize).take().expect("only an occupied slot is freed");
         debug_assert_eq!(slot.standing, Standing::Clean, "an entry leaves memory only once the store has it");
         let found = self.map.find_entry(hash(&self.hasher, slot.bucket, &slot.key), |&i| i == index);
         found.expect("every occupied slot is in the map").remove();
@@ -109,16 +120,16 @@ impl<V> Slots<V> {
             None if list.is_empty() => drop(self.by_bucket.remove(&slot.bucket)),
             None => {}
         }
-        self.bytes -= Self::FIXED + slot.key.len() + slot.weight as usize;
+        self.bytes -= Self::FIXED + keys::outside(slot.key.len()) + slot.weight as usize;
         self.free.push(index);
     }
 
     pub(crate) fn at(&self, index: u32) -> &Slot<V> {
-        occupied(&self.slots, index)
+        self.slots.at(index)
     }
 
     fn at_mut(&mut self, index: u32) -> &mut Slot<V> {
-        self.slots[index as usize].as_mut().expect("an index leads to an occupied slot")
+        self.slots.place(index as usize).as_mut().expect("an index leads to an occupied slot")
     }
 
     /// The value, and the entry counts as used.
@@ -140,9 +151,9 @@ impl<V> Slots<V> {
         from
     }
 
-    /// Notes the encoded length of an entry's value.
-    pub(crate) fn weigh(&mut self, index: u32, encoded: usize) {
-        let weight = u32::try_from(encoded).unwrap_or(u32::MAX);
+    /// Notes what an entry's value holds outside of its slot, bytes.
+    pub(crate) fn weigh(&mut self, index: u32, outside: usize) {
+        let weight = u32::try_from(outside).unwrap_or(u32::MAX);
         let before = std::mem::replace(&mut self.at_mut(index).weight, weight);
         self.bytes = self.bytes + weight as usize - before as usize;
     }
@@ -167,7 +178,7 @@ impl<V> Slots<V> {
             steps -= 1;
             let here = self.hand % self.slots.len();
             self.hand = here + 1;
-            match &mut self.slots[here] {
+            match self.slots.place(here) {
                 Some(slot) if slot.standing != Standing::Clean => {}
                 Some(slot) if slot.recent => slot.recent = false,
                 Some(_) => self.remove(u32::try_from(here).expect("an index was a u32 before")),
@@ -177,8 +188,29 @@ impl<V> Slots<V> {
     }
 }
 
-fn occupied<V>(slots: &[Option<Slot<V>>], index: u32) -> &Slot<V> {
-    slots[index as usize].as_ref().expect("an index leads to an occupied slot")
+impl<V> Slab<V> {
+    fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * CHUNK + last.len())
+    }
+
+    /// Adds a slot at the end and says where.
+    fn push(&mut self, slot: Slot<V>) -> usize {
+        let at = self.len();
+        match self.0.last_mut().filter(|last| last.len() < CHUNK) {
+            Some(last) => last.push(Some(slot)),
+            None => self.0.push(vec![Some(slot)]),
+        }
+        at
+    }
+
+    fn at(&self, index: u32) -> &Slot<V> {
+        let index = index as usize;
+        self.0[index / CHUNK][index % CHUNK].as_ref().expect("an index leads to an occupied slot")
+    }
+
+    fn place(&mut self, index: usize) -> &mut Option<Slot<V>> {
+        &mut self.0[index / CHUNK][index % CHUNK]
+    }
 }
 
 fn hash(hasher: &RandomState, bucket: u64, key: &[u8]) -> u64 {

@@ -29,12 +29,17 @@ pub struct Page<'a> {
     pub limit: usize,
 }
 
+/// What a change takes on its way besides its bytes: the client's record of it, above all.
+const UNDER_WAY: usize = 96;
+
 /// Entries `(bucket, key) -> V`. A table without windows has one bucket, 0. Values stay typed in memory and are encoded
 /// once, at the seal. Give every call the same store, and sequences that only grow.
 pub struct Table<V> {
     id: StateId,
     version: u8,
     older: Older<V>,
+    /// What a value holds outside of itself; `None`: about its encoded length.
+    outside: Option<fn(&V) -> usize>,
     slots: Slots<V>,
     dirty: Vec<u32>,
     /// What each seal that is not applied yet wrote.
@@ -46,6 +51,8 @@ pub struct Table<V> {
     /// How far the store's part of the bucket being expired has been worked: bucket and last key.
     expiring: Option<(u64, Vec<u8>)>,
     scratch: Vec<u8>,
+    /// Bytes of a key and its value, about, as of the last seal.
+    usual: usize,
     hits: u64,
     misses: u64,
 }
@@ -64,6 +71,7 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
             id,
             version,
             older,
+            outside: None,
             slots: Slots::new(),
             dirty: Vec::new(),
             sealed: VecDeque::new(),
@@ -72,9 +80,16 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
             dead: Dead::default(),
             expiring: None,
             scratch: Vec::new(),
+            usual: keys::PREFIX + 32,
             hits: 0,
             misses: 0,
         }
+    }
+
+    /// The same table, told how many bytes a value holds outside of itself. Else that counts as its encoded length.
+    #[must_use]
+    pub fn weighed(self, outside: fn(&V) -> usize) -> Self {
+        Table { outside: Some(outside), ..self }
     }
 
     /// The value of `key` in `bucket`: from memory, else from the store, and then it is in memory, also if absent.
@@ -118,13 +133,18 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
     pub fn seal(&mut self, sequence: u64, out: &mut Changes) {
         let empty = std::mem::take(&mut self.spare);
         let batch = std::mem::replace(&mut self.dirty, empty);
+        let before = out.bytes();
         for &index in &batch {
             let slot = self.slots.at(index);
             let key = |arena: &mut Vec<u8>| keys::key(self.id, slot.bucket, &slot.key, arena);
             let value = slot.value.as_ref().map(|v| |arena: &mut Vec<u8>| codec::encode(self.version, v, arena));
             let encoded = out.push_with(key, value);
-            self.slots.weigh(index, encoded);
+            let outside = self.outside.and_then(|outside| slot.value.as_ref().map(outside));
+            self.slots.weigh(index, outside.unwrap_or(encoded));
             self.slots.set_standing(index, Standing::Sealed(sequence));
+        }
+        if let Some(usual) = (out.bytes() - before).checked_div(batch.len()) {
+            self.usual = usual;
         }
         self.dead.seal(sequence);
         self.sealed.push_back((sequence, batch));
@@ -154,8 +174,8 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
         self.slots.evict(target_bytes);
     }
 
-    /// An estimate of the memory held: exact for keys and slots, and for what values hold outside of them their
-    /// encoded length, as of their last seal or read.
+    /// An estimate of the memory held: slots, and what keys and values hold outside of them, values as of their last
+    /// seal or read (see [`weighed`](Table::weighed)).
     pub fn bytes(&self) -> usize {
         self.slots.bytes()
     }
@@ -175,9 +195,9 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
         !self.dirty.is_empty()
     }
 
-    /// How many entries the next seal writes.
-    pub fn dirty(&self) -> usize {
-        self.dirty.len()
+    /// About how many bytes the next seal takes: what has changed, as large as at the last seal, and what each change takes on its way.
+    pub fn pending_bytes(&self) -> usize {
+        self.dirty.len() * (self.usual + UNDER_WAY)
     }
 
     /// The buckets that have entries, ascending. One whose entries were all removed one by one may be among them until
@@ -272,8 +292,9 @@ impl<V: Serialize + DeserializeOwned + Clone> Table<V> {
         keys::key(self.id, bucket, key, &mut self.scratch);
         let stored = store.get(&self.scratch)?;
         let value = stored.as_deref().map(|bytes| self.read(bucket, bytes)).transpose()?;
+        let outside = self.outside.and_then(|outside| value.as_ref().map(outside));
         let index = self.slots.insert(bucket, key, value);
-        self.slots.weigh(index, stored.map_or(0, |bytes| bytes.len()));
+        self.slots.weigh(index, outside.or(stored.map(|bytes| bytes.len())).unwrap_or(0));
         Ok(index)
     }
 

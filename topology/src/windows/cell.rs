@@ -5,7 +5,8 @@
 
 use crate::windows::aggregate::Value;
 use serde::{Deserialize, Serialize};
-use tidemill_state::{CodecError, codec};
+use smallvec::SmallVec;
+use tidemill_state::{CodecError, codec, keys};
 
 /// Version of the encoding.
 pub(crate) const VERSION: u8 = 1;
@@ -15,10 +16,18 @@ pub(crate) struct Cell {
     /// It changed and the update has not been said yet. Stored, so that a restore neither forgets nor repeats one.
     pub owes: bool,
     /// One for each aggregate, in the order of the step.
-    pub values: Vec<Value>,
+    pub values: Values,
 }
 
+/// Few of them lie where they are used, without a pointer to follow.
+pub(crate) type Values = SmallVec<[Value; 3]>;
+
 impl Cell {
+    /// Bytes that it holds outside of itself.
+    pub fn outside(&self) -> usize {
+        if self.values.spilled() { keys::ALLOCATED + self.values.capacity() * size_of::<Value>() } else { 0 }
+    }
+
     pub fn read(bytes: &[u8]) -> Result<Cell, CodecError> {
         codec::decode(VERSION, bytes).map(|(_, cell)| cell)
     }
@@ -28,13 +37,14 @@ impl Cell {
 mod tests {
     use super::*;
     use crate::decimal::Decimal;
+    use smallvec::smallvec;
 
     fn examples() -> Vec<Cell> {
         let number = |t: &str| Value::Number(Some(Decimal::parse(t).unwrap()));
         vec![
-            Cell { owes: false, values: vec![] },
-            Cell { owes: true, values: vec![Value::Count(0), Value::Count(u64::MAX), Value::Number(None)] },
-            Cell { owes: false, values: vec![Value::Count(300), number("-12.5"), number("99999999999999999999")] },
+            Cell { owes: false, values: smallvec![] },
+            Cell { owes: true, values: smallvec![Value::Count(0), Value::Count(u64::MAX), Value::Number(None)] },
+            Cell { owes: false, values: smallvec![Value::Count(300), number("-12.5"), number("99999999999999999999")] },
         ]
     }
 

@@ -332,7 +332,7 @@ impl Whole {
                 *ids = all.len() as u64;
             }
         }
-        Cell { owes: false, values: self.values }
+        Cell { owes: false, values: self.values.into() }
     }
 }
 

@@ -6,13 +6,18 @@
 
 use super::cell::{self, Cell};
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use tidemill_state::{StateId, StateStore, StoreError, codec, keys};
+use tidemill_state::{
+    StateId, StateStore, StoreError, codec,
+    keys::{self, KeyBytes},
+};
 
 /// Start of its window, and key.
-pub(crate) type EntryId = (i64, Box<[u8]>);
+pub(crate) type EntryId = (i64, KeyBytes);
 
-/// What a key that is kept costs beside its bytes: its place, and the allocator's share.
-pub(super) const PLACE: usize = size_of::<EntryId>() + 16;
+/// What is held for a key of so many bytes: its place in a list that may have room for twice as many, and itself.
+pub(super) fn held(key: usize) -> usize {
+    2 * size_of::<EntryId>() + keys::outside(key)
+}
 
 /// How much one slice may look at and find. Shared by the groups of a task.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +36,7 @@ pub(crate) struct Scan {
     /// The last key looked at in the first of them.
     after: Option<Box<[u8]>>,
     /// Keys ahead that have changed, by window.
-    changed: BTreeMap<i64, HashSet<Box<[u8]>, foldhash::fast::RandomState>>,
+    changed: BTreeMap<i64, HashSet<KeyBytes, foldhash::fast::RandomState>>,
     /// Memory of those.
     bytes: usize,
 }
@@ -60,15 +65,15 @@ impl Scan {
         if !ahead || self.changed.get(&start).is_some_and(|keys| keys.contains(key)) {
             return false;
         }
-        self.bytes += PLACE + key.len();
-        self.changed.entry(start).or_default().insert(key.into())
+        self.bytes += held(key.len());
+        self.changed.entry(start).or_default().insert(KeyBytes::from_slice(key))
     }
 
     /// The first window has nothing left to look at.
     fn behind(&mut self) {
         self.after = None;
         let keys = self.left.pop_front().and_then(|start| self.changed.remove(&start));
-        self.bytes -= keys.iter().flatten().map(|key| PLACE + key.len()).sum::<usize>();
+        self.bytes -= keys.iter().flatten().map(|key| held(key.len())).sum::<usize>();
     }
 
     /// Looks on and gives what the store says owes, in the order of windows and keys.
@@ -117,7 +122,7 @@ impl Scan {
             let key = &full[keys::PREFIX..];
             match codec::decode::<Cell>(cell::VERSION, value) {
                 Ok((_, cell)) if cell.owes && !changed.is_some_and(|keys| keys.contains(key)) => {
-                    found.push((start, key.into()));
+                    found.push((start, KeyBytes::from_slice(key)));
                 }
                 Ok(_) => {}
                 Err(cause) => bad = Some(StoreError::Value { id: self.id, bucket, cause }),

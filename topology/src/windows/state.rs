@@ -7,7 +7,7 @@ use super::aggregate::Value;
 use super::aggregate::distinct::{Distinct, Found, Place};
 use super::bundle::{self, Partial};
 use super::by::By;
-use super::cell::{self, Cell};
+use super::cell::{self, Cell, Values};
 use super::group::{Emit, Group, Id};
 use super::hopping::{self, Hopping};
 use super::owed::Owed;
@@ -91,7 +91,7 @@ impl GroupState {
             Some(hopping) => hopping.said_before(store)?,
             None => None,
         };
-        let mut table: Table<Cell> = Table::new(id, cell::VERSION);
+        let mut table: Table<Cell> = Table::new(id, cell::VERSION).weighed(Cell::outside);
         let open: BTreeSet<i64> = table.buckets(store)?.map(|bucket| bucket as i64).collect();
         let owed = Owed::new(id, open.iter().copied().filter(|_| group.owes()));
         Ok(GroupState { table, open, removed: None, owed, distinct, hopping, said_before, merged: Vec::new() })
@@ -124,7 +124,7 @@ impl GroupState {
                 owed && !left
             }
             None => {
-                self.table.put(start as u64, key, Cell { owes, values: values.to_vec() });
+                self.table.put(start as u64, key, Cell { owes, values: Values::from_slice(values) });
                 self.open.insert(start);
                 if let Some(hopping) = &mut self.hopping {
                     hopping.came(start, key);
@@ -340,10 +340,7 @@ impl GroupState {
     /// About how many bytes the next seal takes.
     pub fn pending_bytes(&self) -> usize {
         let ids = self.distinct.iter().map(|(_, distinct)| distinct.pending_bytes()).sum::<usize>();
-        match self.table.len() {
-            0 => ids,
-            entries => ids + self.table.dirty() * (self.table.bytes() / entries),
-        }
+        ids + self.table.pending_bytes()
     }
 }
 
