@@ -14,7 +14,7 @@ use tidemill_topology::IdRooms;
 const HELD: u64 = 6;
 
 /// What a process holds that does little: code, stacks, clients and their buffers, and what the allocator keeps of what was freed.
-const OWN: u64 = 48 << 20;
+const OWN: u64 = 64 << 20;
 
 /// Bytes for each holder; what is left is the process's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +43,10 @@ pub fn split(memory: Option<u64>, (seen, counted): (bool, bool)) -> Parts {
     let shared = whole.saturating_sub(OWN).max(whole / 2);
     let of = |n: u64| shared / 32 * n;
     let (fetch, rocks, cache, ids, mailboxes, commits) =
-        if seen || counted { (2, 5, 4, 13, 1, 4) } else { (4, 8, 9, 0, 2, 6) };
+        if seen || counted { (2, 5, 4, 14, 1, 4) } else { (4, 8, 9, 0, 2, 6) };
     let (seen, counted) = match (seen, counted) {
         // Twice as many ids, of ten bytes instead of eight: one bucket is full while the other fills.
-        (true, true) => (of(ids) / 40 * 27, of(ids) / 40 * 13),
+        (true, true) => (of(ids) / 3 * 2, of(ids) / 3),
         (true, false) => (of(ids), 0),
         _ => (0, of(ids)),
     };
@@ -159,7 +159,7 @@ mod tests {
             let lanes = (p.transaction(usize::MAX, 3) as u64 * 4 + p.producer(3)) * 3;
             assert!(lanes <= p.commits, "{lanes}");
             let bytes = p.rocks + p.cache + p.seen + p.counted + p.mailboxes;
-            assert!(p.fetch + p.sinks + p.commits + bytes as u64 <= ((1 << 30) - OWN) / 16 * 15, "{p:?}");
+            assert!(p.fetch + p.sinks + p.commits + bytes as u64 <= ((1 << 30) - OWN) / 32 * 31, "{p:?}");
         }
     }
 
