@@ -10,8 +10,8 @@ use tidemill_state::IdRoom;
 use tidemill_topology::IdRooms;
 
 /// Transactions' worth of bytes that a lane may hold: two that wait for the next seal, two that are sealed (a batch is
-/// never cut), and the producer's copy of these.
-const HELD: u64 = 6;
+/// never cut), and the producer's copy of these, where its own record of a small change is three times as large as the change.
+const HELD: u64 = 10;
 
 /// What a process holds that does little: code, stacks, clients and their buffers, and what the allocator keeps of what was freed.
 const OWN: u64 = 64 << 20;
