@@ -2,7 +2,6 @@
 //! (state, bucket, rest). It knows nothing of values. Tables, id sets, stores and the changelog call it.
 //! The invariant: a published shape never changes, for the same bytes lie in changelogs and stores.
 
-use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Names one state of a task; given to a name once and kept in the checkpoint's list. 0 is reserved for the
@@ -14,19 +13,6 @@ pub const PREFIX: usize = 10;
 
 /// The changelog key of a task's checkpoint: state id 0, then a word. Never in a store's entries.
 pub const CHECKPOINT_KEY: &[u8] = b"\0\0checkpoint";
-
-/// A key in memory: up to sixteen bytes lie where it is, longer ones behind a pointer.
-pub type KeyBytes = SmallVec<[u8; INLINE]>;
-
-const INLINE: usize = 16;
-
-/// What an allocation costs beside what was asked for, bytes: glibc's header, and rounding up to sixteen.
-pub const ALLOCATED: usize = 16;
-
-/// Bytes that a key of this length holds outside of a [`KeyBytes`].
-pub fn outside(length: usize) -> usize {
-    if length > INLINE { length + ALLOCATED } else { 0 }
-}
 
 /// Appends the key of (`id`, `bucket`, `rest`) to `out`. `bucket` is a window's start in ms, 0 where there are none.
 pub fn key(id: StateId, bucket: u64, rest: &[u8], out: &mut Vec<u8>) {

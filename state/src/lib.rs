@@ -25,6 +25,7 @@
 //! ```
 
 pub mod codec;
+pub mod held;
 pub mod keys;
 
 mod buckets;

@@ -2,7 +2,7 @@
 //! stores or bytes. Only `table.rs` calls it. The invariant: a slot that is not clean is never freed, so an index kept
 //! in a list of dirty or sealed slots stays good.
 
-use crate::keys::{self, KeyBytes};
+use crate::held::{self, KeyBytes};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::{
@@ -103,7 +103,7 @@ impl<V> Slots<V> {
             let slot = slots.at(i);
             hash(hasher, slot.bucket, &slot.key)
         });
-        self.bytes += Self::FIXED + keys::outside(key.len());
+        self.bytes += Self::FIXED + held::outside(key.len());
         index
     }
 
@@ -120,7 +120,7 @@ impl<V> Slots<V> {
             None if list.is_empty() => drop(self.by_bucket.remove(&slot.bucket)),
             None => {}
         }
-        self.bytes -= Self::FIXED + keys::outside(slot.key.len()) + slot.weight as usize;
+        self.bytes -= Self::FIXED + held::outside(slot.key.len()) + slot.weight as usize;
         self.free.push(index);
     }
 

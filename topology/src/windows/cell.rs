@@ -6,7 +6,7 @@
 use crate::windows::aggregate::Value;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use tidemill_state::{CodecError, codec, keys};
+use tidemill_state::{CodecError, codec, held};
 
 /// Version of the encoding.
 pub(crate) const VERSION: u8 = 1;
@@ -25,7 +25,7 @@ pub(crate) type Values = SmallVec<[Value; 3]>;
 impl Cell {
     /// Bytes that it holds outside of itself.
     pub fn outside(&self) -> usize {
-        if self.values.spilled() { keys::ALLOCATED + self.values.capacity() * size_of::<Value>() } else { 0 }
+        if self.values.spilled() { held::ALLOCATED + self.values.capacity() * size_of::<Value>() } else { 0 }
     }
 
     pub fn read(bytes: &[u8]) -> Result<Cell, CodecError> {

@@ -3,9 +3,9 @@
 //! Called by a grouping's entries. Knows nothing of values: an entry's own flag says whether it still owes. Invariant: an entry that owes
 //! stands in the queue once, or is ahead of the search, or had no room in the queue: then the next search comes through its window.
 
-use super::scan::{EntryId, Scan, held};
+use super::scan::{EntryId, Scan, kept};
 use std::collections::{BTreeSet, VecDeque};
-use tidemill_state::{StateId, keys::KeyBytes};
+use tidemill_state::{StateId, held::KeyBytes};
 
 /// It may take so much in any case: a thousand keys.
 const LEAST: usize = 64 << 10;
@@ -47,7 +47,7 @@ impl Owed {
     }
 
     pub fn push(&mut self, start: i64, key: &[u8]) {
-        let bytes = held(key.len());
+        let bytes = kept(key.len());
         if !self.has_room(bytes) {
             self.beyond.insert(start);
             return;
@@ -59,7 +59,7 @@ impl Owed {
     /// An entry changes that owes from now on: the search leaves it to the queue. True if it would have looked at it; where there is no room
     /// for that, it does.
     pub fn leave(&mut self, start: i64, key: &[u8]) -> bool {
-        self.has_room(2 * held(key.len())) && self.search.leave(start, key)
+        self.has_room(2 * kept(key.len())) && self.search.leave(start, key)
     }
 
     /// About how much memory it takes.
@@ -120,7 +120,7 @@ impl Owed {
     pub fn next(&mut self) -> Option<EntryId> {
         self.round = self.round.checked_sub(1)?;
         let next = self.queue.pop_front()?;
-        self.bytes -= held(next.1.len());
+        self.bytes -= kept(next.1.len());
         Some(next)
     }
 }

@@ -8,15 +8,16 @@ use super::cell::{self, Cell};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use tidemill_state::{
     StateId, StateStore, StoreError, codec,
-    keys::{self, KeyBytes},
+    held::{self, KeyBytes},
+    keys,
 };
 
 /// Start of its window, and key.
 pub(crate) type EntryId = (i64, KeyBytes);
 
-/// What is held for a key of so many bytes: its place in a list that may have room for twice as many, and itself.
-pub(super) fn held(key: usize) -> usize {
-    2 * size_of::<EntryId>() + keys::outside(key)
+/// What is kept for a key of so many bytes: its place in a list that may have room for twice as many, and itself.
+pub(super) fn kept(key: usize) -> usize {
+    2 * size_of::<EntryId>() + held::outside(key)
 }
 
 /// How much one slice may look at and find. Shared by the groups of a task.
@@ -65,7 +66,7 @@ impl Scan {
         if !ahead || self.changed.get(&start).is_some_and(|keys| keys.contains(key)) {
             return false;
         }
-        self.bytes += held(key.len());
+        self.bytes += kept(key.len());
         self.changed.entry(start).or_default().insert(KeyBytes::from_slice(key))
     }
 
@@ -73,7 +74,7 @@ impl Scan {
     fn behind(&mut self) {
         self.after = None;
         let keys = self.left.pop_front().and_then(|start| self.changed.remove(&start));
-        self.bytes -= keys.iter().flatten().map(|key| held(key.len())).sum::<usize>();
+        self.bytes -= keys.iter().flatten().map(|key| kept(key.len())).sum::<usize>();
     }
 
     /// Looks on and gives what the store says owes, in the order of windows and keys.
