@@ -15,6 +15,8 @@ pub const LONG: Duration = Duration::from_secs(60);
 /// For a release that may never be due.
 const SHORT: Duration = Duration::from_millis(1_500);
 const SLICE: Duration = Duration::from_millis(50);
+/// How far our reading of a process's log may be behind on a busy machine.
+const READING: Duration = Duration::from_secs(5);
 /// What recovery says when state and offsets were committed apart.
 const APART: [&str; 2] = ["its state stands for offset", "the changelog has no checkpoint"];
 pub const PROPERTIES: &str =
@@ -159,6 +161,15 @@ impl<'w> App<'w> {
     pub fn said(&self, message: &str) -> u64 {
         let count = |seat: &Seat| seat.process.journal(|j| j.lines.iter().filter(|l| l.message == message).count());
         self.seats.iter().map(count).sum::<usize>() as u64
+    }
+
+    /// Whether its processes have said this more often than `before`; what they just said is given time to be read.
+    pub fn says_again(&self, message: &str, before: u64) -> bool {
+        let deadline = Instant::now() + READING;
+        while self.said(message) <= before && Instant::now() < deadline {
+            std::thread::sleep(SLICE);
+        }
+        self.said(message) > before
     }
 
     /// Starts again what has ended.

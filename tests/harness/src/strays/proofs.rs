@@ -100,7 +100,11 @@ pub fn cuts_recycle(world: &World, report: &mut Report) -> Result<Vec<String>, S
             return Err(format!("{kind:?} {action:?}: no commit for {LONG:?}"));
         }
         world.proxy.remove_all();
-        if app.said("producer recycled") == before {
+        if !report.exits.is_empty() {
+            return Err(format!("{kind:?} {action:?}: the process ended instead of recycling: {:?}", report.exits));
+        }
+        // Said before those commits; the thread of ours that reads it may be behind.
+        if !app.says_again("producer recycled", before) {
             wrong.push(format!("{kind:?} {action:?}: the log does not say that the producer was recycled"));
         }
         if let Err(text) = begins_clean(&world.proxy.events_after(seq - 1)) {
