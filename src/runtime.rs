@@ -94,12 +94,17 @@ pub fn run(loaded: Loaded, options: Options) -> Result<(), Fault> {
         purge: Purge::start(&brokers, between, PURGE)?,
         roster,
         http: http.transpose()?,
-        tally: Arc::new(Tally::new(&topology, &metrics)),
+        tally: tally(&brokers, &topology, &metrics),
         metrics,
         connection,
     };
     tracing::info!(app = settings.app, instance = dir.instance, lanes, state = %dir.folder.display(), "starting");
     start(plan, (look, settings.alerts), &running)
+}
+
+fn tally(brokers: &Brokers, topology: &Topology, metrics: &Metrics) -> Arc<Tally> {
+    let outputs: Vec<&str> = topology.outputs.iter().map(|o| &*o.name).collect();
+    Arc::new(Tally::new(topology, brokers.retention_ms(&outputs), metrics))
 }
 
 fn metrics(settings: &Settings, dir: &StateDir, memory: &memory::Parts) -> Metrics {

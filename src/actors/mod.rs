@@ -6,6 +6,7 @@
 
 mod committer;
 mod ends;
+mod kept;
 mod lane;
 mod messages;
 mod pace;

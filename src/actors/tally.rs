@@ -3,11 +3,12 @@
 //! Called by committer threads. Knows which topics hold results by `event_type`, and nothing else of the topology.
 //! Invariant: what counts as processed, failed or dead is committed.
 
+use super::kept::Kept;
 use super::worked::Worked;
 use crate::clock;
 use crate::exactly_once::{Landed, Outcome};
 use crate::kafka::Timings;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tidemill_observability::metrics::{Metrics, OUTCOMES};
@@ -22,11 +23,12 @@ pub struct Tally {
     results: BTreeSet<Arc<str>>,
     /// Topics between two stages.
     between: BTreeSet<Arc<str>>,
+    kept: Kept,
 }
 
 impl Tally {
-    /// What can happen stands at 0 from now on.
-    pub fn new(topology: &Topology, metrics: &Metrics) -> Tally {
+    /// What can happen stands at 0 from now on. `retention`: of outputs that brokers delete by time, ms.
+    pub fn new(topology: &Topology, retention: BTreeMap<String, i64>, metrics: &Metrics) -> Tally {
         for stage in &topology.stages {
             OUTCOMES.iter().for_each(|outcome| metrics.tasks.records.add(&[&stage.name, outcome], 0));
             if !stage.takes_partials() {
@@ -37,7 +39,7 @@ impl Tally {
         CODES.iter().chain(&["late", "sink-row"]).for_each(|code| metrics.seeds.dead.add(&[code], 0));
         let results = topology.outputs.iter().filter(|o| !o.copy).map(|o| o.name.clone()).collect();
         let between = topology.repartitions.iter().map(|r| r.topic.clone()).collect();
-        Tally { results, between }
+        Tally { results, between, kept: Kept::new(retention, metrics) }
     }
 
     /// However it ended.
@@ -67,6 +69,7 @@ impl Tally {
         if let Some(appended) = landed.iter().map(|l| l.append_time).filter(|ms| *ms > 0).max() {
             lanes.skew.set(&[], skew(appended, clock::now(), ago));
         }
+        sealed.iter().for_each(|task| self.kept.count(metrics, &task.outputs, clock::now()));
     }
 
     /// A task's values are in its store.

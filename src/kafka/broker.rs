@@ -148,6 +148,16 @@ impl Brokers {
         Ok(topics.iter().map(|name| ((*name).to_owned(), of(name))).collect())
     }
 
+    /// How long each of these topics keeps a record, ms by the time that the record bears; not in it are those that
+    /// go by its arrival or keep all. Nothing is refused for want of the answer: it is only for a warning.
+    pub fn retention_ms(&self, topics: &[&str]) -> BTreeMap<String, i64> {
+        let found = self.describe_topics(topics).unwrap_or_else(|fault| {
+            tracing::warn!(cause = fault.cause, "results that are older than their topic keeps will not be noticed");
+            BTreeMap::new()
+        });
+        found.into_iter().filter_map(|(name, topic)| Some((name, deletes_by_time(&topic)?))).collect()
+    }
+
     /// Settings of topics, by their names.
     pub(super) fn describe_topics(&self, topics: &[&str]) -> Result<BTreeMap<String, ConfigResource>, Fault> {
         let asked: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
@@ -184,4 +194,13 @@ impl Brokers {
             std::thread::sleep(AGAIN);
         }
     }
+}
+
+/// By Kafka's own defaults where it does not say.
+fn deletes_by_time(topic: &ConfigResource) -> Option<i64> {
+    let value = |name: &str| topic.get(name).and_then(|entry| entry.value.as_deref());
+    let by_arrival = value("message.timestamp.type") == Some("LogAppendTime");
+    let deletes = value("cleanup.policy").is_none_or(|policy| policy.contains("delete"));
+    let retention = value("retention.ms")?.parse().ok().filter(|ms| *ms >= 0);
+    retention.filter(|_| deletes && !by_arrival)
 }

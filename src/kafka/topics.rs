@@ -128,12 +128,13 @@ impl<'a> Topics<'a> {
     pub fn plan(&self) -> Result<Vec<TopicPlan>, Fault> {
         let mut inputs = self.inputs()?;
         let mut plans = Vec::new();
+        let keep: Vec<_> = self.settings.keep_ms.iter().map(|ms| ("retention.ms", ms.to_string())).collect();
         // An output may be another stage's source, so its partitions are an input's in turn.
         for output in &self.topology.outputs {
             let like = inputs.get(&*output.input).copied();
             let Some(partitions) = output.partitions.or(inputs.get(&*output.name).copied()).or(like) else { continue };
             inputs.entry(output.name.to_string()).or_insert(partitions);
-            plans.push(self.planned(&output.name, partitions, "output", &[]));
+            plans.push(self.planned(&output.name, partitions, "output", &keep));
         }
         for hop in &self.topology.repartitions {
             let Some(partitions) = inputs.get(&*hop.source).copied() else { continue };

@@ -151,6 +151,11 @@ impl Outputs {
         self.slots.iter().map(|s| (&s.topic, s.key.as_ref().map(|r| self.at(r))))
     }
 
+    /// Topic and timestamp (ms since 1970) of every record, in order.
+    pub fn times(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
+        self.slots.iter().map(|s| (&s.topic, s.timestamp))
+    }
+
     /// Where the arena stands; [`Outputs::truncate`] goes back to it, so that a record which fails leaves nothing.
     pub fn mark(&self) -> (usize, usize, usize) {
         (self.buf.len(), self.slots.len(), self.headers.len())

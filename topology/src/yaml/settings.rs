@@ -32,6 +32,8 @@ pub struct Settings {
     /// Of topics that `topics create` makes.
     pub replication: i32,
     pub min_insync_replicas: i32,
+    /// `retention.ms` of outputs that it makes, -1: forever; none: the brokers' own.
+    pub keep_ms: Option<i64>,
     /// Largest record that is made, bytes.
     pub max_record: usize,
     /// Queries and status; none: off.
@@ -54,6 +56,7 @@ impl Default for Settings {
             memory: None,
             replication: 3,
             min_insync_replicas: 2,
+            keep_ms: None,
             max_record: 1 << 20,
             http: None,
             alerts: Alerts::default(),
@@ -106,9 +109,21 @@ fn topics(s: &mut Settings, top: &mut Fields<'_>, mistakes: &mut Mistakes) {
     s.min_insync_replicas = s.min_insync_replicas.min((s.replication - 1).max(1));
     let given = topics.read("min_insync_replicas", scalars::count, mistakes).map(|n| n as i32);
     set(&mut s.min_insync_replicas, given);
+    s.keep_ms = topics.read("keep", keep, mistakes);
     topics.done(mistakes);
     if s.min_insync_replicas > s.replication {
         mistakes.add(at, "topics: min_insync_replicas is above replication; nothing could be written, lower it");
+    }
+}
+
+/// `keep: 90d`, ms as Kafka has them.
+fn keep(text: &str) -> Result<i64, String> {
+    match text {
+        "forever" => Ok(-1),
+        text => match scalars::positive_duration(text) {
+            Ok(time) => Ok(time.as_millis() as i64),
+            Err(e) => Err(format!("{e}; or forever")),
+        },
     }
 }
 

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidemill_harness::process::{Line, Process, Start, program};
 
 pub const PARTITIONS: i32 = 2;
@@ -118,12 +118,19 @@ impl<'a> App<'a> {
 
     /// Adds records: every key lives in one partition.
     pub fn feed(&self, records: i64) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.feed_of(records, now);
+    }
+
+    /// The same with records of this time, since 1970.
+    pub fn feed_of(&self, records: i64, time: Duration) {
         let producer: BaseProducer =
             ClientConfig::new().set("bootstrap.servers", &self.world.bootstrap).create().unwrap();
         for i in self.fed.get()..self.fed.get() + records {
             let (key, value) = (format!("k{}", i % KEYS), format!("{{\"amount\":{i}}}"));
             let record = BaseRecord::to(&self.input).partition((i % i64::from(PARTITIONS)) as i32);
-            producer.send(record.key(&key).payload(&value)).map_err(|(e, _)| e).unwrap();
+            let record = record.key(&key).payload(&value).timestamp(time.as_millis() as i64);
+            producer.send(record).map_err(|(e, _)| e).unwrap();
         }
         producer.flush(LONG).unwrap();
         self.fed.set(self.fed.get() + records);

@@ -33,6 +33,7 @@ pub const CASES: &[Case] = &[
     ("stores of others", disk::stores_of_others),
     ("directory", disk::held_newer_and_unusable),
     ("partition count", topics::partition_count),
+    ("old results", topics::old_results),
     ("topics missing", topics::missing),
     ("changelog settings", topics::wrong_changelog),
     ("command line", files::command_line),

@@ -1,9 +1,11 @@
 //! Topics that are missing, made otherwise, or changed under the state.
 //! Invariant: each line names its topic and what to type.
 
-use super::app::{App, command_refused, text};
+use super::app::{App, PARTITIONS, command_refused, text};
 use super::world::World;
 use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tidemill_harness::process::Line;
 
 pub fn missing(world: &World) {
     let app = App::new(world, "missing");
@@ -72,6 +74,35 @@ pub fn wrong_changelog(world: &World) {
     let refusal =
         other.refused(78, &[&format!("topic {} has 3 partitions, its input wide-input 2", other.changelog())]);
     assert_eq!(refusal.causes.len(), 1);
+}
+
+/// Brokers delete by the time that a record bears, and the result of an old event bears the event's: that is said, once.
+pub fn old_results(world: &World) {
+    const SAID: &str = "results are older than their topic keeps: the broker deletes them";
+    let long_ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - 30 * Duration::from_secs(86_400);
+    let fed = |name: &str, keep: &str| {
+        let input = format!("{name}-input");
+        world.create_topic(&input, PARTITIONS, &[("retention.ms", "-1")]);
+        let app = App::on(world, name, &input);
+        app.edit(&[("min_insync_replicas: 1", &format!("min_insync_replicas: 1{keep}"))]);
+        app.make_topics();
+        app.feed_of(20, long_ago);
+        app
+    };
+    let said = |lines: &[Line]| lines.iter().filter(|line| line.message == SAID).count();
+
+    // What is left of the results is up to the broker, so nobody looks at them.
+    for keep in ["", ", keep: 29d"] {
+        let app = fed(&format!("aged{}", keep.len()), keep);
+        let process = app.start();
+        let line = process.wait_message(SAID, Duration::from_secs(30)).expect("it is said");
+        assert!(line.text("remedy").unwrap().contains("retention.ms=-1"), "{line:?}");
+        app.stop(process);
+    }
+    for keep in [", keep: forever", ", keep: 31d"] {
+        let app = fed(&format!("kept{}", keep.len()), keep);
+        assert_eq!(said(&app.run_through()), 0, "{keep}");
+    }
 }
 
 /// Keys have moved, so no state is right any more: it is kept as it is, and nothing runs.

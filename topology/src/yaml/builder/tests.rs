@@ -19,6 +19,7 @@ fn settings(app: App) -> App {
         ("commit.bytes", "16MiB"),
         ("topics.replication", "3"),
         ("topics.min_insync_replicas", "2"),
+        ("topics.keep", "forever"),
         ("alerts.error_rate", "0.05"),
         ("alerts.objective", "0.99"),
         ("alerts.dead_letters", "0.1"),
