@@ -19,8 +19,7 @@ pub struct Kept {
 
 impl Kept {
     /// `retention`: ms by topic, of those that delete by their records' own times.
-    pub fn new(retention: BTreeMap<String, i64>, metrics: &Metrics) -> Kept {
-        retention.keys().for_each(|topic| metrics.lanes.past_retention.add(&[topic], 0));
+    pub fn new(retention: BTreeMap<String, i64>) -> Kept {
         let shortest = retention.values().copied().min();
         let topics = retention.into_iter().map(|(topic, ms)| (topic, (ms, AtomicBool::default()))).collect();
         Kept { topics, shortest }
@@ -66,7 +65,7 @@ mod tests {
 
     fn counted(retention: &[(&str, i64)], results: &[(&str, i64)]) -> Vec<u64> {
         let metrics = Metrics::new(&about(), &meter::limits(&Alerts::default()));
-        let kept = Kept::new(retention.iter().map(|(t, ms)| ((*t).to_owned(), *ms)).collect(), &metrics);
+        let kept = Kept::new(retention.iter().map(|(t, ms)| ((*t).to_owned(), *ms)).collect());
         let mut outputs = Outputs::default();
         for (topic, time) in results {
             outputs.push((&Arc::from(*topic), None), *time, None, None);

@@ -37,9 +37,10 @@ impl Tally {
             }
         }
         CODES.iter().chain(&["late", "sink-row"]).for_each(|code| metrics.seeds.dead.add(&[code], 0));
+        topology.outputs.iter().for_each(|o| metrics.lanes.past_retention.add(&[&o.name], 0));
         let results = topology.outputs.iter().filter(|o| !o.copy).map(|o| o.name.clone()).collect();
         let between = topology.repartitions.iter().map(|r| r.topic.clone()).collect();
-        Tally { results, between, kept: Kept::new(retention, metrics) }
+        Tally { results, between, kept: Kept::new(retention) }
     }
 
     /// However it ended.

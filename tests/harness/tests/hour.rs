@@ -138,7 +138,7 @@ fn wait_for_finals(broker: &Broker, process: &mut Process, count: usize) -> Vec<
 
 #[test]
 fn when_producers_stop_every_hour_ends_once_and_a_reset_says_the_same_again() {
-    let cluster = Cluster::start(1, &[], &["log.retention.ms=-1"]);
+    let cluster = Cluster::start(1, &[], &[]);
     let (broker, mill) = (Broker::new(&cluster.bootstrap), Mill::new(&cluster));
     broker.create_topic("hour-events", PARTITIONS, 1).unwrap();
     mill.command(&["topics", "create", &mill.topology]).unwrap();

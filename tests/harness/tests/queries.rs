@@ -65,7 +65,7 @@ fn pester(port: u16, stop: &AtomicBool) -> BTreeMap<u16, u64> {
 
 #[test]
 fn open_windows_are_answered_by_whoever_is_asked() {
-    let cluster = Cluster::start(1, &[], &["log.retention.ms=-1"]);
+    let cluster = Cluster::start(1, &[], &[]);
     let (broker, mills) = (Broker::new(&cluster.bootstrap), Mills::new(&cluster));
     broker.create_topic("queries-input", 3, 1).unwrap();
     mills.create_topics();
@@ -212,7 +212,7 @@ fn finished(broker: &Broker, mills: &Mills) {
 
 #[test]
 fn who_can_be_reached_by_others_wants_a_token() {
-    let cluster = Cluster::start(1, &[], &["log.retention.ms=-1"]);
+    let cluster = Cluster::start(1, &[], &[]);
     let (broker, mills) = (Broker::new(&cluster.bootstrap), Mills::new(&cluster));
     broker.create_topic("queries-input", 1, 1).unwrap();
     let (port, open) = (mills.ports[0], "0.0.0.0:${PORT:-8002}");

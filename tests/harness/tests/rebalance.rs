@@ -93,7 +93,7 @@ fn cause(process: &mut Process) -> Option<String> {
 
 #[test]
 fn records_that_come_during_a_rebalance_are_not_skipped() {
-    let cluster = Cluster::start(1, &[], &["log.retention.ms=-1"]);
+    let cluster = Cluster::start(1, &[], &[]);
     let (broker, mills) = (Broker::new(&cluster.bootstrap), Mills::new(&cluster));
     broker.create_topic("torture-input", PARTITIONS, 1).unwrap();
     run(&program("TIDEMILL_BIN", "tidemill"), &["topics", "create", &mills.topology], &mills.env).unwrap();

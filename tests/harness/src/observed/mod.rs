@@ -66,7 +66,7 @@ impl Observed {
     /// Broker, database and topics; no process of the product yet.
     pub fn build(partitions: i32) -> Result<Observed, String> {
         let scratch = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let cluster = Cluster::start(1, &[], &["log.retention.ms=-1"]);
+        let cluster = Cluster::start(1, &[], &[]);
         let postgres = Postgres::start(&[]);
         let psql = Psql::of(postgres.port);
         psql.sql("postgres", &format!("CREATE ROLE {OWNER} LOGIN; CREATE DATABASE {DATABASE} OWNER {OWNER};"))?;

@@ -54,7 +54,7 @@ pub fn origin(row: &Row) -> Option<(String, String)> {
 impl World {
     /// `env` of the application: windows, and where its spans go. The table of hours has the column `trace_id`.
     pub fn start(partitions: i32, env: &[(&str, &str)]) -> World {
-        let cluster = Cluster::start(1, &[], &["log.retention.ms=-1"]);
+        let cluster = Cluster::start(1, &[], &[]);
         let postgres = Postgres::start(&[]);
         let db = postgres.create("traced");
         let mut env: Vec<(String, String)> = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();

@@ -16,6 +16,8 @@ use tidemill_harness::proxy::Proxy;
 
 /// They may do everything; whoever has no password is nobody.
 const ALL: &str = "super.users=User:ANONYMOUS;User:admin";
+/// As a broker keeps records that nobody has told otherwise, ms.
+const WEEK: &str = "log.retention.ms=604800000";
 
 pub struct World {
     pub bootstrap: String,
@@ -41,7 +43,7 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 impl World {
     pub fn start() -> World {
         let bound = Proxy::bind(1).unwrap();
-        let guarded = ["authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", ALL];
+        let guarded = ["authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", ALL, WEEK];
         let cluster = Cluster::start(1, &bound.ports(), &[&["--sasl"], &guarded[..]].concat());
         let proxy = bound.upstream(&cluster.upstreams);
         let bootstrap = cluster.bootstrap.clone();

@@ -50,7 +50,7 @@ impl World {
         run(&mill, &["--version"], &[]).map_err(|e| format!("{e}; build it with `make binaries`"))?;
         let file = shipped(scratch)?;
         // Event times are old, and results carry them: the broker must not delete them by age.
-        let cluster = Cluster::start_in(&scratch.join("kafka"), 1, &[], &["log.retention.ms=-1"]);
+        let cluster = Cluster::start_in(&scratch.join("kafka"), 1, &[], &[]);
         let postgres = Postgres::start(&[]);
         let psql = Psql::of(postgres.port);
         psql.sql("postgres", &format!("CREATE ROLE {OWNER} LOGIN; CREATE DATABASE {DATABASE} OWNER {OWNER};"))?;

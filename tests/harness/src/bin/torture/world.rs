@@ -75,9 +75,7 @@ impl World {
         let mill = if options.control.is_some() { controls.clone() } else { program("TIDEMILL_BIN", "tidemill") };
         run(&mill, &["--version"], &[]).map_err(|e| format!("{e}; build it with `make binaries`"))?;
         let bound = Proxy::bind(options.nodes).map_err(|e| format!("proxy: {e}"))?;
-        // Event times are old, and results carry them: the broker must not delete them by age.
-        let kept = ["log.retention.ms=-1"];
-        let cluster = Cluster::start_in(&scratch.join("kafka"), options.nodes, &bound.ports(), &kept);
+        let cluster = Cluster::start_in(&scratch.join("kafka"), options.nodes, &bound.ports(), &[]);
         let proxy = bound.upstream(&cluster.upstreams);
         let broker = Broker::new(&cluster.bootstrap).by(cluster.segments());
         broker.create_topic(INPUT, options.partitions, options.nodes as i32)?;
