@@ -14,7 +14,7 @@ use tidemill_topology::IdRooms;
 const HELD: u64 = 10;
 
 /// What a process holds that does little: code, stacks, clients and their buffers, and what the allocator keeps of what was freed.
-const OWN: u64 = 64 << 20;
+const OWN: u64 = 80 << 20;
 
 /// Bytes for each holder; what is left is the process's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

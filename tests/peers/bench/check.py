@@ -42,6 +42,11 @@ def differences(got, want, keep=3):
     return found[:keep]
 
 
+def held(rss, budget):
+    """What a process held at its peak against what it was given, MiB."""
+    return [f"it held {rss} MiB at its peak, {budget} MiB were given"] if budget and rss > budget else []
+
+
 def same(a, b):
     if isinstance(b, float):
         return abs(a - b) <= 1e-9 * abs(b) + 1e-6

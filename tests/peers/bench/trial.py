@@ -221,7 +221,7 @@ def race(rig, peer, topic, compare, share=0.5):
             wall = trial.watch(topic.n)
             wall = wall if share is not None else trial.quiet()
             row = figures(trial, topic.n, wall, share)
-            row["rss_mb"] = round(processes.peak_rss_mb(trial.child.pid) or 0)
+            row["rss_mb"] = trial.rss_mb = round(processes.peak_rss_mb(trial.child.pid) or 0)
             time.sleep(peer.settle)
             trial.stop()
             if commits := trial.commits():

@@ -32,6 +32,10 @@ class Oracle(unittest.TestCase):
             self.assertTrue(check.hourly(wrong, ORACLE), name)
         self.assertTrue(check.hourly(right[:1], ORACLE), "a row is missing")
 
+    def test_a_process_past_its_memory_is_wrong(self):
+        self.assertEqual(check.held(256, 256) + check.held(9999, None), [])
+        self.assertTrue(check.held(257, 256))
+
     def test_checksums_are_compared_to_the_last_bit(self):
         self.assertTrue(check.differences({"ids": [2**62 + 1]}, {"ids": [2**62]}))
 

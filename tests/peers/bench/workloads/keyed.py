@@ -28,12 +28,13 @@ def entries(trial):
     return check.differences(got, want)
 
 
-def work(rig, peer, keys, events):
+def work(rig, peer, keys, events, budget=None):
+    """`budget`: MiB that the process may hold at its peak; past it the row has no figures."""
     topic = rig.fill(f"keys-{keys}", events, users=keys, **EVENTS)
     sizes = {}
     def compare(trial):
         sizes["state_mb"] = round(bytes_below(trial.state) / 2**20)
-        return entries(trial)
+        return [*entries(trial), *check.held(trial.rss_mb, budget)]
     row = race(rig, peer, topic, compare, share=keys / topic.n)
     return {**row, "keys": keys, **(sizes if row["correct"] else {})}
 
@@ -47,5 +48,5 @@ def w4(rig, book, options):
 def past_memory(rig, book, options):
     """W4 with ten million keys: in memory, and with a budget of a quarter of what they take"""
     keys = 10**5 if options.brief else 10**7
-    runs = [(peers.tidemill("w4", memory=m), lambda peer: work(rig, peer, keys, options.events or 2_000_000)) for m in ("10GiB", "256MiB")]
+    runs = [(peers.tidemill("w4", memory=m), lambda peer, b=b: work(rig, peer, keys, options.events or 2_000_000, b)) for m, b in (("10GiB", None), ("256MiB", 256))]
     rounds(book, options, "past-memory", runs)
