@@ -3,6 +3,7 @@
 //! Called by a writer with a slice of a partition. Invariant: the offset is the first statement, so that a stale owner
 //! is refused before it writes a row; dead letters are acknowledged before the commit that moves past them.
 
+use super::copy;
 use super::errors::Failure;
 use super::ledger::{Place, Standing};
 use super::session::Session;
@@ -118,6 +119,10 @@ fn commit(session: &mut Session) -> Result<(), Ended> {
 fn put(session: &mut Session, work: &Work<'_>, rows: Vec<Row>, bad: &mut Vec<(usize, String)>) -> Result<u64, Failure> {
     let mut written = 0;
     for (present, rows) in by_columns(rows) {
+        if let Some(all) = copy(session, work.table, &present, &rows)? {
+            written += all;
+            continue;
+        }
         let sql = work.table.insert(&present);
         let mut parts: Vec<&[Row]> = vec![&rows];
         while let Some(part) = parts.pop() {
@@ -142,6 +147,26 @@ fn put(session: &mut Session, work: &Work<'_>, rows: Vec<Row>, bad: &mut Vec<(us
         }
     }
     Ok(written)
+}
+
+/// All of them, if COPY takes them all; else none is in, and they are INSERT's, which can tell one row from another.
+fn copy(session: &mut Session, table: &Table, present: &[usize], rows: &[Row]) -> Result<Option<u64>, Failure> {
+    if !table.copies || rows.len() < copy::WORTH || !session.tries_copy() {
+        return Ok(None);
+    }
+    session.simple("SAVEPOINT part")?;
+    match session.copy(&table.copy(present), copy::lines(present, rows)) {
+        Ok(n) => {
+            session.simple("RELEASE part")?;
+            Ok(Some(n))
+        }
+        Err(Failure::Row(_) | Failure::Split) => {
+            session.copy_was_refused();
+            session.simple("ROLLBACK TO part; RELEASE part")?;
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
 }
 
 fn insert(session: &mut Session, sql: &str, present: &[usize], rows: &[Row]) -> Result<u64, Failure> {

@@ -5,6 +5,7 @@
 
 mod access;
 mod batch;
+mod copy;
 mod errors;
 mod ledger;
 mod migrate;

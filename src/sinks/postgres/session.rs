@@ -4,8 +4,12 @@
 //! own limit and a little more; a session on which one did is of no use any more.
 
 use super::access::access;
+use super::copy::PAUSE;
 use super::errors::{Failure, with_sources};
+use bytes::Bytes;
+use futures_util::SinkExt;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 use tidemill_topology::sinks::PostgresSpec;
 use tokio::runtime::{Builder, Runtime};
@@ -24,6 +28,8 @@ pub struct Session {
     link: JoinHandle<()>,
     prepared: HashMap<String, Statement>,
     patience: Duration,
+    /// Batches that are not tried by COPY.
+    inserts: u32,
     // Last: the client and its link end before the runtime that they run on.
     runtime: Runtime,
 }
@@ -48,7 +54,7 @@ impl Session {
             }
         });
         let patience = spec.timeouts.statement + SLACK;
-        let mut session = Session { client, link, prepared: HashMap::new(), patience, runtime };
+        let mut session = Session { client, link, prepared: HashMap::new(), patience, inserts: 0, runtime };
         session.simple(&settings(spec))?;
         Ok(session)
     }
@@ -67,6 +73,27 @@ impl Session {
     pub fn execute(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64, Failure> {
         let statement = self.prepare(sql)?;
         self.call(self.client.execute(&statement, values))
+    }
+
+    /// Rows in the text format of COPY.
+    pub fn copy(&mut self, sql: &str, lines: Bytes) -> Result<u64, Failure> {
+        let statement = self.prepare(sql)?;
+        self.call(async {
+            let mut copy = pin!(self.client.copy_in(&statement).await?);
+            copy.send(lines).await?;
+            copy.finish().await
+        })
+    }
+
+    /// Whether this batch is tried by COPY; for some after one that was refused it is not.
+    pub fn tries_copy(&mut self) -> bool {
+        let tries = self.inserts == 0;
+        self.inserts = self.inserts.saturating_sub(1);
+        tries
+    }
+
+    pub fn copy_was_refused(&mut self) {
+        self.inserts = PAUSE;
     }
 
     /// Says goodbye, so that the server need not find out.

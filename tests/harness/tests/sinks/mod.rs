@@ -31,6 +31,7 @@ pub const CASES: &[Case] = &[
     ("pool bounds", waits::pool_bounds),
     ("upsert", rows::upsert),
     ("insert", rows::insert),
+    ("insert by copy", rows::by_copy),
     ("bad rows", rows::bad_rows),
     ("bad rows, control", rows::a_batch_is_not_thrown_away),
     ("the seed's database", rows::the_seeds_database),

@@ -103,6 +103,46 @@ pub fn insert(world: &World) {
     assert_eq!((&last["rows"], &last["skipped"], &last["dead"]), (&json!(3), &json!(2), &json!(0)));
 }
 
+/// What ends a field of COPY, and what says that there is none.
+const NOTE: &str = "tab\there, line\nthere\r, \\N \\. back\\slash \"é\"";
+/// Each statement that writes rows is noted, if it is not taken back.
+const NOTED: &str = "CREATE TABLE log (id BIGINT PRIMARY KEY, note TEXT); CREATE TABLE noted (words TEXT); \
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN INSERT INTO noted VALUES (left(current_query(), 6)); RETURN NULL; END $$; \
+    CREATE TRIGGER note BEFORE INSERT ON log FOR EACH STATEMENT EXECUTE FUNCTION note()";
+
+/// A sink that inserts does so by COPY, with the same rows, and by INSERT what COPY refuses or may not do.
+pub fn by_copy(world: &World) {
+    let all = |name: &str, prepare: &str, table: &str| {
+        let db = world.postgres.create(name);
+        db.run(NOTED);
+        db.run(prepare);
+        let reach = reach(world.postgres.port, name);
+        let sink = format!(
+            "batch: {{ rows: 500, interval: 1s }}\npostgres: {{ {reach}, table: {table}, mode: insert, migrate: true }}"
+        );
+        let app = App::new(world, name, 1, &sink);
+        let row = |id: i64| Some(json!({ "id": id, "note": if id == 7 { Some(NOTE) } else { None } }).to_string());
+        app.feed(1, (0..500).map(row));
+        let process = app.start();
+        until_rows(&db, "log", 500);
+        app.no_lag();
+        let last = app.stop(process);
+        assert_eq!(last["dead"], json!(0), "{name}");
+        let found = db.lines("SELECT count(*), count(note), sum(id) FROM log WHERE id < 500");
+        assert_eq!(found, ["500|1|124750"], "{name}");
+        assert_eq!(db.run("SELECT note FROM log WHERE id = 7")[0][0].as_deref(), Some(NOTE), "{name}");
+        (last["skipped"].clone(), db.lines("SELECT DISTINCT words FROM noted ORDER BY 1"))
+    };
+    assert_eq!(all("copied", "SELECT 1", "log"), (json!(0), vec!["COPY \"".to_owned()]));
+    let there = "INSERT INTO log (id) VALUES (250); DELETE FROM noted";
+    assert_eq!(all("copy-refused", there, "log"), (json!(1), vec!["INSERT".to_owned()]));
+    let policy = "ALTER TABLE log ENABLE ROW LEVEL SECURITY";
+    assert_eq!(all("copy-guarded", policy, "log"), (json!(0), vec!["INSERT".to_owned()]));
+    let view = "CREATE VIEW seen AS SELECT id, note FROM log";
+    assert_eq!(all("copy-view", view, "seen"), (json!(0), vec!["INSERT".to_owned()]));
+}
+
 /// Ten that cannot be rows, each in its own way, among many that can.
 fn mixed() -> Vec<Option<String>> {
     let mut all: Vec<_> = (0..500).map(|i| event(&format!("good-{i}"), ",\"duration_seconds\":1")).collect();

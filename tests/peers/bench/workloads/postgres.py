@@ -60,7 +60,7 @@ def _wrong(trial, raw):
 def postgres(rig, book, options):
     """Each event as a row of PostgreSQL and the hours beside; then the hours alone"""
     rig.postgres()
-    topic = rig.fill("rows", options.events or 200_000, **EVENTS)
+    topic = rig.fill("rows", options.events or 600_000, **EVENTS)
     ours = [dataclasses.replace(peers.tidemill("postgres", raw=raw, dsn="{dsn}"), rows="postgres") for raw in ("true", "false")]
     runs = [(ours[0], "true"), (peers.python("rows"), "true"), (ours[1], "false"), (peers.python("none"), "false")]
     for round_ in range(1, options.rounds + 1):
