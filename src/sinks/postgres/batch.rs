@@ -119,7 +119,7 @@ fn commit(session: &mut Session) -> Result<(), Ended> {
 fn put(session: &mut Session, work: &Work<'_>, rows: Vec<Row>, bad: &mut Vec<(usize, String)>) -> Result<u64, Failure> {
     let mut written = 0;
     for (present, rows) in by_columns(rows) {
-        if let Some(all) = copy(session, work.table, &present, &rows)? {
+        if let Some(all) = by_copy(session, work.table, &present, &rows)? {
             written += all;
             continue;
         }
@@ -150,7 +150,7 @@ fn put(session: &mut Session, work: &Work<'_>, rows: Vec<Row>, bad: &mut Vec<(us
 }
 
 /// All of them, if COPY takes them all; else none is in, and they are INSERT's, which can tell one row from another.
-fn copy(session: &mut Session, table: &Table, present: &[usize], rows: &[Row]) -> Result<Option<u64>, Failure> {
+fn by_copy(session: &mut Session, table: &Table, present: &[usize], rows: &[Row]) -> Result<Option<u64>, Failure> {
     if !table.copies || rows.len() < copy::WORTH || !session.tries_copy() {
         return Ok(None);
     }

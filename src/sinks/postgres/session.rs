@@ -28,7 +28,7 @@ pub struct Session {
     link: JoinHandle<()>,
     prepared: HashMap<String, Statement>,
     patience: Duration,
-    /// Batches that are not tried by COPY.
+    /// So many batches go by INSERT, before COPY is tried again.
     inserts: u32,
     // Last: the client and its link end before the runtime that they run on.
     runtime: Runtime,
