@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemill_topology::TaskId;
 
 /// Most messages of one read.
@@ -32,6 +32,8 @@ const SHORT_WAIT_MS: i32 = 5;
 /// Room is looked for so often.
 const FULL_WAIT: Duration = Duration::from_millis(1);
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+/// The group is told so often how far sinks are: each time is a record of the broker's own log, and a request for it.
+const TELL: Duration = Duration::from_secs(1);
 
 /// Where a task's input ended at its last fetch; `None`: not known.
 pub type KnownEnds = Box<dyn Fn(&TaskId) -> Option<i64> + Send + Sync>;
@@ -103,6 +105,9 @@ pub struct Reader {
     flows: Flows,
     /// Of those, as last shown: partitions that wait for mailboxes.
     waiting: Option<usize>,
+    /// How far partitions are that the group was not told of yet, and when it was last told.
+    done: BTreeMap<TaskId, i64>,
+    told: Option<Instant>,
     version: u64,
     /// Tasks that the last snapshot has.
     owned: usize,
@@ -146,6 +151,8 @@ impl Reader {
             snapshots,
             flows: Flows::default(),
             waiting: None,
+            done: BTreeMap::new(),
+            told: None,
             version: 0,
             owned: 0,
             quiet: false,
@@ -169,6 +176,7 @@ impl Reader {
             if !self.commands_served() {
                 break;
             }
+            self.tell_group(TELL);
             self.serve_group();
             let turned = self.flows.deliver_held();
             self.turn(turned);
@@ -178,6 +186,7 @@ impl Reader {
                 self.read();
             }
         }
+        self.tell_group(Duration::ZERO);
         drop(self.queue);
         drop(self.consumer);
         (self.events)(Event::Closed);
@@ -188,7 +197,7 @@ impl Reader {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Start(start) => self.start(start),
-                Command::Done(task, next) => self.done(&task, next),
+                Command::Done(task, next) => drop(self.done.insert(task, next)),
                 Command::Quiet => self.quiet = true,
                 Command::Close => return false,
             }
@@ -196,12 +205,20 @@ impl Reader {
         true
     }
 
-    fn done(&self, task: &TaskId, next: i64) {
-        let mut list = TopicPartitionList::new();
-        let added = list.add_partition_offset(&task.topic, task.partition, Offset::Offset(next));
-        if let Err(error) = added.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
-            tracing::debug!(%task, next, %error, "the group was not told");
+    /// Of all partitions at once, unless it was told less than `every` ago.
+    fn tell_group(&mut self, every: Duration) {
+        if self.done.is_empty() || self.told.is_some_and(|told| told.elapsed() < every) {
+            return;
         }
+        let mut list = TopicPartitionList::new();
+        for (task, next) in std::mem::take(&mut self.done) {
+            list.add_partition_offset(&task.topic, task.partition, Offset::Offset(next))
+                .expect("a position that was written is an offset");
+        }
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(?list, %error, "the group was not told");
+        }
+        self.told = Some(Instant::now());
     }
 
     fn start(&mut self, start: Start) {
@@ -241,6 +258,8 @@ impl Reader {
         }
         if !revoked.is_empty() {
             self.flows.keep(|task| !revoked.iter().any(|(gone, _)| gone == task));
+            // Whoever has them now tells the group.
+            self.done.retain(|task, _| !revoked.iter().any(|(gone, _)| gone == task));
             (self.events)(Event::Revoked(revoked));
         }
         if !assigned.is_empty() || (served && !self.joined) {

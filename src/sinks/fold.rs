@@ -4,16 +4,17 @@
 //! other, would: so the table does not depend on where a batch was cut.
 
 use super::row::{Cell, Column, Row};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 /// One row a key, in the order of keys, so that two writers lock rows in one order. A field that a later row does not
 /// have stays what an earlier one said.
-pub fn fold(rows: Vec<Row>, columns: &[Column]) -> Vec<Row> {
+pub fn fold<'r>(rows: Vec<Row<'r>>, columns: &[Column]) -> Vec<Row<'r>> {
     let keys: Vec<usize> = (0..columns.len()).filter(|&i| columns[i].is_key).collect();
-    let key = |row: &Row| -> Vec<Cell> { keys.iter().map(|&i| row.cells[i].clone()).collect() };
-    let mut places: HashMap<Vec<Cell>, usize> = HashMap::with_capacity(rows.len());
-    let mut folded: Vec<Row> = Vec::with_capacity(rows.len());
+    let key = |row: &Row<'r>| -> Vec<Cell<'r>> { keys.iter().map(|&i| row.cells[i].clone()).collect() };
+    let mut places: HashMap<Vec<Cell<'r>>, usize> = HashMap::with_capacity(rows.len());
+    let mut folded: Vec<Row<'r>> = Vec::with_capacity(rows.len());
     for row in rows {
         match places.entry(key(&row)) {
             Entry::Vacant(place) => {
@@ -27,14 +28,14 @@ pub fn fold(rows: Vec<Row>, columns: &[Column]) -> Vec<Row> {
     folded
 }
 
-fn order(cell: Cell) -> String {
+fn order(cell: Cell<'_>) -> Cow<'_, str> {
     match cell {
         Cell::Text(text) => text,
-        Cell::Absent | Cell::Null => String::new(),
+        Cell::Absent | Cell::Null => "".into(),
     }
 }
 
-fn merge(into: &mut Row, later: Row) {
+fn merge<'r>(into: &mut Row<'r>, later: Row<'r>) {
     into.record = later.record;
     for (cell, new) in into.cells.iter_mut().zip(later.cells) {
         if new != Cell::Absent {
@@ -44,40 +45,45 @@ fn merge(into: &mut Row, later: Row) {
 }
 
 /// Rows by the columns that they have, each kind in order.
-pub fn by_columns(rows: Vec<Row>) -> Vec<(Vec<usize>, Vec<Row>)> {
-    let mut kinds: Vec<(Vec<usize>, Vec<Row>)> = Vec::new();
+pub fn by_columns(rows: Vec<Row<'_>>) -> Vec<(Vec<usize>, Vec<Row<'_>>)> {
+    let mut kinds: Vec<(Vec<usize>, Vec<Row<'_>>)> = Vec::new();
     for row in rows {
-        let present: Vec<usize> = (0..row.cells.len()).filter(|&i| row.cells[i] != Cell::Absent).collect();
-        match kinds.iter_mut().find(|(columns, _)| *columns == present) {
+        match kinds.iter_mut().find(|(columns, _)| present(&row).eq(columns.iter().copied())) {
             Some((_, rows)) => rows.push(row),
-            None => kinds.push((present, vec![row])),
+            None => kinds.push((present(&row).collect(), vec![row])),
         }
     }
     kinds
+}
+
+fn present(row: &Row<'_>) -> impl Iterator<Item = usize> {
+    let there = row.cells.iter().enumerate().filter(|(_, cell)| **cell != Cell::Absent);
+    there.map(|(column, _)| column)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::row::Kind;
     use super::*;
+    use tidemill_topology::sinks::FieldPath;
 
     fn columns() -> Vec<Column> {
         let column = |name: &str, is_key| Column {
             name: name.to_owned(),
             cast: String::new(),
             kind: Kind::Text,
-            path: vec![name.to_owned()],
+            path: FieldPath::from(vec![name.into()]),
             is_key,
             traced: false,
         };
         vec![column("k", true), column("a", false), column("b", false)]
     }
 
-    fn row(record: usize, cells: [&str; 3]) -> Row {
-        let cell = |text: &str| match text {
+    fn row(record: usize, cells: [&'static str; 3]) -> Row<'static> {
+        let cell = |text: &'static str| match text {
             "-" => Cell::Absent,
             "null" => Cell::Null,
-            text => Cell::Text(text.to_owned()),
+            text => Cell::Text(text.into()),
         };
         Row { record, cells: cells.map(cell).to_vec() }
     }

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use std::borrow::Cow;
 use tidemill_topology::Record;
+use tidemill_topology::formats::{FieldReader, Fields, Spelled};
+use tidemill_topology::sinks::FieldPath;
 use tidemill_topology::trace::Context;
 
 /// What a column takes, as far as we must know.
@@ -32,92 +35,125 @@ pub struct Column {
     /// `schema.type`, quoted, without a length: a cast to `varchar(5)` would cut a text silently.
     pub cast: String,
     pub kind: Kind,
-    pub path: Vec<String>,
+    pub path: FieldPath,
     pub is_key: bool,
     /// Where the record has no such field, it takes the trace id of its context.
     pub traced: bool,
 }
 
+/// Borrowed from its record, where it stands there as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Cell {
+pub enum Cell<'r> {
     /// No such field: the column is left to the table.
     Absent,
     Null,
-    Text(String),
+    Text(Cow<'r, str>),
+}
+
+impl Cell<'_> {
+    /// What the column gets; none: NULL, or its default.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Cell::Text(text) => Some(text),
+            Cell::Null | Cell::Absent => None,
+        }
+    }
 }
 
 /// One row, and which record of the slice it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct Row<'r> {
     pub record: usize,
-    pub cells: Vec<Cell>,
+    pub cells: Vec<Cell<'r>>,
 }
 
-/// The row of a record.
-///
-/// # Errors
-/// Why there is none.
-pub fn row(at: usize, record: &Record<'_>, columns: &[Column], upsert: bool) -> Result<Row, String> {
-    let value = record.value.ok_or("the record has no value")?;
-    let document: Value = serde_json::from_slice(value).map_err(|e| {
-        // The error's own text may repeat the payload.
-        format!("the value is no JSON, at line {} column {}", e.line(), e.column())
-    })?;
-    if !document.is_object() {
-        return Err("the value is no JSON object".to_owned());
+/// The fields that columns take.
+pub fn fields(columns: &[Column]) -> Fields {
+    Fields::new(columns.iter().map(|column| column.path.clone()).collect())
+}
+
+/// Makes rows of a batch's records, one after the other.
+pub struct Rows<'c> {
+    columns: &'c [Column],
+    /// Of those columns.
+    fields: FieldReader<'c>,
+    upsert: bool,
+}
+
+impl<'c> Rows<'c> {
+    /// `fields`: those of `columns`, by [`fields`].
+    pub fn new(columns: &'c [Column], fields: &'c Fields, upsert: bool) -> Rows<'c> {
+        Rows { columns, fields: fields.reader(), upsert }
     }
-    let mut cells = Vec::with_capacity(columns.len());
-    for column in columns {
-        let cell = match field(&document, &column.path) {
-            // A row that is written again by a record without a context must not keep an older one's.
-            None if column.traced => trace_id(record).map_or(Cell::Null, Cell::Text),
-            None => Cell::Absent,
-            Some(Value::Null) => Cell::Null,
-            Some(value) => Cell::Text(text(value, column)?),
-        };
-        if upsert && column.is_key && !matches!(cell, Cell::Text(_)) {
-            return Err(format!("column \"{}\" is part of the key and has no value", column.name));
+
+    /// The row of a record.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn row<'r>(&mut self, at: usize, record: &Record<'r>) -> Result<Row<'r>, String> {
+        let value = record.value.ok_or("the record has no value")?;
+        let found = self.fields.read(value).map_err(|e| format!("the value is {e}"))?;
+        if !found.is_object() {
+            return Err("the value is no JSON object".to_owned());
         }
-        cells.push(cell);
+        let (mut cells, mut any) = (Vec::with_capacity(self.columns.len()), false);
+        for (place, column) in self.columns.iter().enumerate() {
+            let cell = match found.get(place) {
+                // A row that is written again by a record without a context must not keep an older one's.
+                Spelled::Missing if column.traced => trace_id(record).map_or(Cell::Null, |id| Cell::Text(id.into())),
+                Spelled::Missing => Cell::Absent,
+                Spelled::Null => Cell::Null,
+                spelled => Cell::Text(text(spelled, column)?),
+            };
+            if self.upsert && column.is_key && !matches!(cell, Cell::Text(_)) {
+                return Err(format!("column \"{}\" is part of the key and has no value", column.name));
+            }
+            any |= !column.traced && cell != Cell::Absent;
+            cells.push(cell);
+        }
+        if !any {
+            return Err("no field of the record is a column of the table".to_owned());
+        }
+        Ok(Row { record: at, cells })
     }
-    let mut of_record = cells.iter().zip(columns).filter(|(_, column)| !column.traced);
-    if of_record.all(|(cell, _)| *cell == Cell::Absent) {
-        return Err("no field of the record is a column of the table".to_owned());
-    }
-    Ok(Row { record: at, cells })
 }
 
 fn trace_id(record: &Record<'_>) -> Option<String> {
     Context::of(record.headers).map(|context| context.trace_id())
 }
 
-fn field<'v>(document: &'v Value, path: &[String]) -> Option<&'v Value> {
-    path.iter().try_fold(document, |at, name| match at {
-        Value::Object(map) => map.get(name),
-        Value::Array(list) => name.parse::<usize>().ok().and_then(|i| list.get(i)),
-        _ => None,
-    })
-}
-
-fn text(value: &Value, column: &Column) -> Result<String, String> {
+fn text<'r>(spelled: Spelled<'r>, column: &Column) -> Result<Cow<'r, str>, String> {
     let is = |what: &str| format!("column \"{}\": the field is {what}", column.name);
-    let text = match (column.kind, value) {
-        (Kind::Json, other) => return Ok(other.to_string()),
-        (Kind::Number, Value::Number(number)) => number.to_string(),
-        (Kind::Number, Value::String(text)) if is_number(text) => text.clone(),
+    let text = match (column.kind, spelled) {
+        (Kind::Json, other) => return Ok(json(other)),
+        (Kind::Number, Spelled::Number(digits)) => digits,
+        (Kind::Number, Spelled::Text(text)) if is_number(&text) => text,
         (Kind::Number, _) => return Err(is("no number")),
-        (Kind::Flag, Value::Bool(flag)) => flag.to_string(),
-        (Kind::Flag, Value::String(text)) => text.clone(),
+        (Kind::Flag, Spelled::Flag(flag)) => word(flag),
+        (Kind::Flag, Spelled::Text(text)) => text,
         (Kind::Flag, _) => return Err(is("neither true nor false")),
-        (Kind::Time { zone }, Value::String(text)) => time(text, zone).ok_or_else(|| is("no RFC 3339 time"))?,
+        (Kind::Time { zone }, Spelled::Text(text)) => time(text, zone).ok_or_else(|| is("no RFC 3339 time"))?,
         (Kind::Time { .. }, _) => return Err(is("no RFC 3339 time")),
-        (Kind::Text | Kind::Other, Value::String(text)) => text.clone(),
-        (Kind::Text | Kind::Other, other) => other.to_string(),
+        (Kind::Text | Kind::Other, Spelled::Text(text)) => text,
+        (Kind::Text | Kind::Other, other) => json(other),
     };
     if text.contains('\0') {
         return Err(is("a text with NUL, which PostgreSQL cannot hold"));
     }
     Ok(text)
+}
+
+fn json(spelled: Spelled<'_>) -> Cow<'_, str> {
+    match spelled {
+        Spelled::Number(json) | Spelled::Json(json) => json,
+        Spelled::Flag(flag) => word(flag),
+        Spelled::Text(text) => Value::from(text).to_string().into(),
+        Spelled::Missing | Spelled::Null => "null".into(),
+    }
+}
+
+fn word(flag: bool) -> Cow<'static, str> {
+    if flag { "true".into() } else { "false".into() }
 }
 
 /// Digits, as in JSON: `NaN` and `Infinity` are no values of ours, though PostgreSQL takes them.
@@ -126,14 +162,34 @@ fn is_number(text: &str) -> bool {
 }
 
 /// In one form, so that equal keys are equal texts.
-fn time(text: &str, zone: bool) -> Option<String> {
+fn time(text: Cow<'_, str>, zone: bool) -> Option<Cow<'_, str>> {
     let utc = match text.parse::<Timestamp>() {
+        Ok(_) if is_one_form(text.as_bytes()) => return Some(if zone { text } else { without_z(text) }),
         Ok(time) => time.to_zoned(TimeZone::UTC).datetime(),
         // Without a zone it is UTC; a zone that did not parse must not be dropped.
         Err(_) if !text.ends_with(['Z', 'z']) => text.parse::<DateTime>().ok().filter(|_| text.len() > 10)?,
         Err(_) => return None,
     };
-    Some(if zone { format!("{utc}Z") } else { utc.to_string() })
+    Some(if zone { format!("{utc}Z").into() } else { utc.to_string().into() })
+}
+
+/// Of a time that was read: whether it is written as we would, `2026-01-01T10:00:00Z` or with a fraction that ends in no
+/// zero. A second 60 is read as 59.
+fn is_one_form(text: &[u8]) -> bool {
+    let [_, _, _, _, b'-', _, _, b'-', _, _, b'T', _, _, b':', _, _, b':', b'0'..=b'5', _, rest @ ..] = text else {
+        return false;
+    };
+    matches!(rest, [b'Z'] | [b'.', .., b'1'..=b'9', b'Z'])
+}
+
+fn without_z(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => text[..text.len() - 1].into(),
+        Cow::Owned(mut text) => {
+            text.pop();
+            text.into()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -142,19 +198,29 @@ mod tests {
     use tidemill_topology::Batch;
 
     fn column(name: &str, kind: Kind) -> Column {
-        let path = name.split('.').map(str::to_owned).collect();
+        let path = FieldPath::from(name.split('.').map(Box::from).collect::<Vec<_>>());
         Column { name: name.to_owned(), cast: "text".to_owned(), kind, path, is_key: false, traced: false }
     }
 
-    fn cell(json: &str, path: &str, kind: Kind) -> Result<Cell, String> {
+    fn cells(json: &str, columns: &[Column]) -> Result<Vec<Cell<'static>>, String> {
         let mut batch = Batch::new("t".into(), 0, 1, 0);
         batch.push(0, 0, None, Some(json.as_bytes()));
         let record = batch.iter().next().expect("one record");
-        row(0, &record, &[column(path, kind)], false).map(|mut row| row.cells.remove(0))
+        let row = Rows::new(columns, &fields(columns), false).row(0, &record)?;
+        let own = |cell| match cell {
+            Cell::Absent => Cell::Absent,
+            Cell::Null => Cell::Null,
+            Cell::Text(text) => Cell::Text(Cow::Owned(text.into_owned())),
+        };
+        Ok(row.cells.into_iter().map(own).collect())
     }
 
-    fn as_text(text: &str) -> Result<Cell, String> {
-        Ok(Cell::Text(text.to_owned()))
+    fn cell(json: &str, path: &str, kind: Kind) -> Result<Cell<'static>, String> {
+        cells(json, &[column(path, kind)]).map(|mut cells| cells.remove(0))
+    }
+
+    fn as_text(text: &str) -> Result<Cell<'_>, String> {
+        Ok(Cell::Text(text.into()))
     }
 
     #[test]
@@ -174,6 +240,19 @@ mod tests {
         assert_eq!(time("2026-01-01T10:00:00.123456Z", false), as_text("2026-01-01T10:00:00.123456"));
         assert_eq!(time("2026-01-01T10:00:00", false), as_text("2026-01-01T10:00:00"));
         assert_eq!(time("2026-01-01T10:00:00Z", true), as_text("2026-01-01T10:00:00Z"));
+        for same in [
+            "2026-01-01T10:00:00.000001Z",
+            "2026-01-01T10:00:00\\u005a",
+            "2026-01-01T10:00:00.0Z",
+            "2026-01-01T10:00:60Z",
+        ] {
+            let at = time(same, true);
+            let Ok(Cell::Text(text)) = &at else { panic!("{same}: {at:?}") };
+            assert_eq!(time(text, true), at, "{same}: its form is not the one form");
+            assert_eq!(time(same, false), as_text(&text[..text.len() - 1]), "{same}");
+        }
+        assert_eq!(time("2026-01-01T10:00:00.500Z", false), as_text("2026-01-01T10:00:00.5"));
+        assert_eq!(time("2026-01-01T10:00:60Z", true), as_text("2026-01-01T10:00:59Z"));
         for wrong in ["now", "infinity", "2026-01-01", "yesterday", "2026-13-01T00:00:00Z", ""] {
             assert!(time(wrong, false).is_err(), "{wrong}");
         }
@@ -187,7 +266,7 @@ mod tests {
             ("{\"a\":7}", Kind::Time { zone: false }, "no RFC 3339 time"),
             ("{\"a\":\"x\\u0000secret\"}", Kind::Text, "NUL"),
             ("[1]", Kind::Text, "no JSON object"),
-            ("{\"a\":secret}", Kind::Text, "no JSON, at line 1 column"),
+            ("{\"a\":secret}", Kind::Text, "not JSON: wrong syntax, at line 1 column"),
         ] {
             let reason = cell(json, "a", kind).expect_err(json);
             assert!(reason.contains(says) && !reason.contains("secret"), "{json}: {reason}");
@@ -200,9 +279,6 @@ mod tests {
         assert_eq!(cell("{\"a\":null}", "a", Kind::Text), Ok(Cell::Null));
         assert!(cell("{}", "a", Kind::Text).expect_err("no column").contains("no field"));
         let columns = [column("a", Kind::Text), column("b.c", Kind::Text)];
-        let mut batch = Batch::new("t".into(), 0, 1, 0);
-        batch.push(0, 0, None, Some(b"{\"a\":null,\"b\":1}"));
-        let record = batch.iter().next().expect("one record");
-        assert_eq!(row(0, &record, &columns, false).map(|row| row.cells), Ok(vec![Cell::Null, Cell::Absent]));
+        assert_eq!(cells("{\"a\":null,\"b\":1}", &columns), Ok(vec![Cell::Null, Cell::Absent]));
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Instructions that a task takes to process an event, held against what they were: a change that makes it slower is seen on any machine,
+# Instructions that a task takes to process an event, and a sink to find its fields (rows), held against what they were: a change that makes it slower is seen on any machine,
 # however busy. Counted by callgrind; the difference of two lengths, so that the start counts nothing.
 #   engine.sh PROGRAM BASELINE            the example `engine-cost`; fails where a workload takes over 3 % more
 #   engine.sh PROGRAM BASELINE --update   writes the baseline instead
@@ -9,7 +9,8 @@ command -v valgrind >/dev/null || { echo "cost: needs valgrind (apt-get install 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 count() { # of a run: workload, events
-  valgrind --tool=callgrind --callgrind-out-file="$out/$1-$2" --toggle-collect='tidemill_topology::task::Task::process' "$program" "$@" 2>&1 >/dev/null |
+  valgrind --tool=callgrind --callgrind-out-file="$out/$1-$2" --toggle-collect='tidemill_topology::task::Task::process' \
+    --toggle-collect='engine_cost::read_rows' "$program" "$@" 2>&1 >/dev/null |
     sed -n 's/.*Collected : //p'
 }
 now() { # workload

@@ -3,7 +3,7 @@
 //! Read by the root crate's `sinks/`, which carries it out. Knows nothing of Kafka or of a database's client.
 //! Invariant: a password never shows in `Debug`.
 
-use crate::expr::Path as FieldPath;
+pub use crate::expr::Path as FieldPath;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use super::table::{Table, quoted};
 use crate::sinks::backlog::Slice;
 use crate::sinks::fold::{by_columns, fold};
 use crate::sinks::protections::Protections;
-use crate::sinks::row::{Cell, Row, row};
+use crate::sinks::row::{Row, Rows};
 use crate::stop_points::{Point, reached};
 use std::time::Instant;
 use tidemill_topology::sinks::Mode;
@@ -66,8 +66,9 @@ impl From<Failure> for Ended {
 pub fn write(session: &mut Session, slice: &Slice<'_>, work: &Work<'_>) -> Result<Written, Ended> {
     let upsert = work.table.mode == Mode::Upsert;
     let (mut rows, mut bad) = (Vec::with_capacity(slice.records.len()), Vec::new());
+    let mut made = Rows::new(&work.table.columns, &work.table.fields, upsert);
     for (at, record) in slice.records.iter().enumerate() {
-        match row(at, record, &work.table.columns, upsert) {
+        match made.row(at, record) {
             Ok(row) => rows.push(row),
             Err(reason) => bad.push((at, reason)),
         }
@@ -116,7 +117,12 @@ fn commit(session: &mut Session) -> Result<(), Ended> {
 }
 
 /// The rows, in parts where one of them is bad: the bad ones are named, all others are in.
-fn put(session: &mut Session, work: &Work<'_>, rows: Vec<Row>, bad: &mut Vec<(usize, String)>) -> Result<u64, Failure> {
+fn put(
+    session: &mut Session,
+    work: &Work<'_>,
+    rows: Vec<Row<'_>>,
+    bad: &mut Vec<(usize, String)>,
+) -> Result<u64, Failure> {
     let mut written = 0;
     for (present, rows) in by_columns(rows) {
         if let Some(all) = by_copy(session, work.table, &present, &rows)? {
@@ -124,7 +130,7 @@ fn put(session: &mut Session, work: &Work<'_>, rows: Vec<Row>, bad: &mut Vec<(us
             continue;
         }
         let sql = work.table.insert(&present);
-        let mut parts: Vec<&[Row]> = vec![&rows];
+        let mut parts: Vec<&[Row<'_>]> = vec![&rows];
         while let Some(part) = parts.pop() {
             session.simple("SAVEPOINT part")?;
             match insert(session, &sql, &present, part) {
@@ -150,7 +156,7 @@ fn put(session: &mut Session, work: &Work<'_>, rows: Vec<Row>, bad: &mut Vec<(us
 }
 
 /// All of them, if COPY takes them all; else none is in, and they are INSERT's, which can tell one row from another.
-fn by_copy(session: &mut Session, table: &Table, present: &[usize], rows: &[Row]) -> Result<Option<u64>, Failure> {
+fn by_copy(session: &mut Session, table: &Table, present: &[usize], rows: &[Row<'_>]) -> Result<Option<u64>, Failure> {
     if !table.copies || rows.len() < copy::WORTH || !session.tries_copy() {
         return Ok(None);
     }
@@ -169,13 +175,9 @@ fn by_copy(session: &mut Session, table: &Table, present: &[usize], rows: &[Row]
     }
 }
 
-fn insert(session: &mut Session, sql: &str, present: &[usize], rows: &[Row]) -> Result<u64, Failure> {
-    let cell = |row: &'_ Row, at: usize| match &row.cells[at] {
-        Cell::Text(text) => Some(text.clone()),
-        Cell::Null | Cell::Absent => None,
-    };
-    let arrays: Vec<Vec<Option<String>>> =
-        present.iter().map(|&at| rows.iter().map(|row| cell(row, at)).collect()).collect();
+fn insert(session: &mut Session, sql: &str, present: &[usize], rows: &[Row<'_>]) -> Result<u64, Failure> {
+    let arrays: Vec<Vec<Option<&str>>> =
+        present.iter().map(|&at| rows.iter().map(|row| row.cells[at].text()).collect()).collect();
     let values: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = arrays.iter().map(|a| a as _).collect();
     session.execute(sql, &values)
 }

@@ -10,13 +10,16 @@
 
 use super::errors::Failure;
 use super::session::Session;
-use crate::sinks::row::{Column, Kind};
-use tidemill_topology::sinks::{Mode, PostgresSpec};
+use crate::sinks::row::{self, Column, Kind};
+use tidemill_topology::formats::Fields;
+use tidemill_topology::sinks::{FieldPath, Mode, PostgresSpec};
 use tokio_postgres::Row;
 
 /// A table that was found fit.
 pub struct Table {
     pub columns: Vec<Column>,
+    /// What the columns take of a record.
+    pub fields: Fields,
     pub mode: Mode,
     /// Rows may be tried by COPY: it inserts only, into tables alone, and not where rows have policies.
     pub copies: bool,
@@ -67,12 +70,13 @@ pub fn inspect(session: &mut Session, spec: &PostgresSpec) -> Result<Table, Fail
     let touches = spec.mode == Mode::Upsert
         && there.iter().any(|c| c.name == "updated_at")
         && !spec.columns.iter().any(|(name, _)| name == "updated_at");
-    let columns = there.into_iter().filter(|c| !(touches && c.name == "updated_at")).collect();
+    let columns: Vec<Column> = there.into_iter().filter(|c| !(touches && c.name == "updated_at")).collect();
     let key: Vec<String> = spec.key.iter().map(|name| ident(name)).collect();
     let conflict = if key.is_empty() { String::new() } else { format!("({})", key.join(", ")) };
     let plain = session.query(PLAIN, &[&name])?.first().is_some_and(|row| row.get(0));
     let copies = plain && spec.mode == Mode::Insert;
-    Ok(Table { columns, mode: spec.mode, copies, name, conflict, touches })
+    let fields = row::fields(&columns);
+    Ok(Table { columns, fields, mode: spec.mode, copies, name, conflict, touches })
 }
 
 fn column(row: &Row, spec: &PostgresSpec) -> Column {
@@ -87,7 +91,7 @@ fn column(row: &Row, spec: &PostgresSpec) -> Column {
         _ => Kind::Other,
     };
     let mapped = spec.columns.iter().find(|(column, _)| *column == name);
-    let path = mapped.map_or_else(|| vec![name.clone()], |(_, path)| path.iter().map(|p| p.to_string()).collect());
+    let path = mapped.map_or_else(|| FieldPath::from(vec![name.as_str().into()]), |(_, path)| path.clone());
     let is_key = spec.key.contains(&name);
     // Filled from the record's context while spans are made; a table that is not asked for it has no such column.
     let traced = name == TRACE_ID && mapped.is_none() && !is_key && tidemill_observability::trace::is_on();
@@ -170,7 +174,7 @@ mod tests {
             name: name.to_owned(),
             cast: cast.to_owned(),
             kind: Kind::Other,
-            path: Vec::new(),
+            path: FieldPath::from(Vec::new()),
             is_key,
             traced: false,
         };
@@ -180,7 +184,8 @@ mod tests {
             column("created_at", "pg_catalog.\"timestamp\"", false),
         ];
         let conflict = if mode == Mode::Upsert { "(\"hour\")".to_owned() } else { String::new() };
-        Table { columns, mode, copies: false, name: quoted("s.hours"), conflict, touches: mode == Mode::Upsert }
+        let fields = row::fields(&columns);
+        Table { columns, fields, mode, copies: false, name: quoted("s.hours"), conflict, touches: mode == Mode::Upsert }
     }
 
     #[test]

@@ -213,7 +213,12 @@ impl Scanned<'_> {
 }
 
 fn find<'v, S: AsRef<str>>(root: &'v Value, path: &[S]) -> Datum<'v> {
-    path.iter().try_fold(root, |value, name| child(value, name.as_ref())).map_or(Datum::Null, Datum::from_json)
+    value_at(root, path).map_or(Datum::Null, Datum::from_json)
+}
+
+/// The value at `path`, if there is one.
+pub(super) fn value_at<'v, S: AsRef<str>>(root: &'v Value, path: &[S]) -> Option<&'v Value> {
+    path.iter().try_fold(root, |value, name| child(value, name.as_ref()))
 }
 
 fn child<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {

@@ -8,6 +8,7 @@ mod datum;
 mod document;
 pub(crate) mod edit;
 mod error;
+mod fields;
 mod json;
 mod primitive;
 pub(crate) mod scan;
@@ -16,6 +17,7 @@ pub(crate) mod splice;
 pub use datum::{Datum, Kind};
 pub use document::Document;
 pub use error::FormatError;
+pub use fields::{FieldReader, Fields, Found, Spelled};
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;

@@ -15,7 +15,7 @@ pub(crate) use wanted::Wanted;
 use cursor::Cursor;
 use shape::{Learner, Shapes};
 
-use super::Datum;
+use super::{Datum, Spelled};
 use std::borrow::Cow;
 use wanted::Field;
 
@@ -83,6 +83,21 @@ fn parse(text: &[u8], wanted: &Wanted, slots: &mut [Slot], shapes: &mut Shapes) 
 impl Slot {
     pub fn is_missing(&self) -> bool {
         self.kind == Kind::Missing
+    }
+
+    /// The field as it is spelled, in the text that was scanned.
+    pub fn spelled<'t>(&self, text: &'t str) -> Spelled<'t> {
+        let raw = &text[self.start as usize..self.end as usize];
+        match self.kind {
+            Kind::Missing => Spelled::Missing,
+            Kind::Null => Spelled::Null,
+            Kind::True => Spelled::Flag(true),
+            Kind::False => Spelled::Flag(false),
+            Kind::Number => Spelled::Number(Cow::Borrowed(raw)),
+            Kind::Plain => Spelled::Text(Cow::Borrowed(&raw[1..raw.len() - 1])),
+            Kind::Escaped => Spelled::Text(Cow::Owned(parsed(raw))),
+            Kind::Object | Kind::List => Spelled::Json(Cow::Borrowed(raw)),
+        }
     }
 
     /// The field, of the text that was scanned.

@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::expr::{Path, parse_path};
-use crate::formats::Document;
+use crate::formats::{Document, Fields};
 use serde_json::Value;
+use std::sync::LazyLock;
 
 /// xorshift64*: the same seed, the same texts.
 struct Dice(u64);
@@ -112,9 +113,36 @@ fn spoil(dice: &mut Dice, text: &mut Vec<u8>) {
     }
 }
 
+static FIELDS: LazyLock<Fields> = LazyLock::new(|| Fields::new(paths()));
+
+/// What is spelled in the text is the value that the parser has.
+fn hold_spelled(bytes: &[u8], parsed: Option<&Value>) {
+    let mut reader = FIELDS.reader();
+    let found = reader.read(bytes).ok();
+    assert_eq!(found.is_some(), parsed.is_some(), "{}", bytes.escape_ascii());
+    let (Some(found), Some(parsed)) = (found, parsed) else { return };
+    assert_eq!(found.is_object(), parsed.is_object(), "{}", bytes.escape_ascii());
+    for (place, path) in paths().iter().enumerate() {
+        let of = |json: &str| Some(serde_json::from_str(json).unwrap());
+        let value: Option<Value> = match found.get(place) {
+            Spelled::Missing => None,
+            Spelled::Null => Some(Value::Null),
+            Spelled::Flag(flag) => Some(Value::Bool(flag)),
+            Spelled::Number(text) | Spelled::Json(text) => of(&text),
+            Spelled::Text(text) => Some(Value::String(text.into_owned())),
+        };
+        let there = path.iter().try_fold(parsed, |at, name| match at {
+            Value::Array(list) => list.get(name.parse::<usize>().ok()?),
+            other => other.get(&**name),
+        });
+        assert_eq!(value.as_ref(), there, "{} of {}", path.join("."), bytes.escape_ascii());
+    }
+}
+
 /// Holds one text against serde_json: parsed, as it may be learnt, and as it was learnt. Whether the scanner took it.
 fn hold(bytes: &[u8], wanted: &Wanted, scratch: &mut Scratch) -> bool {
     let parsed: Result<Value, _> = serde_json::from_slice(bytes);
+    hold_spelled(bytes, parsed.as_ref().ok());
     let Some(text) = str::from_utf8(bytes).ok() else { return false };
     if scan(text, wanted, &mut Scratch::default()).is_none() {
         assert_eq!(scan(text, wanted, scratch).map(|_| ()), None, "taken as it was learnt, and only so: {text}");
