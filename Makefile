@@ -67,9 +67,9 @@ peers-built:
 	@$(ENV) export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/peers TIDEMILL_PROGRAM="$$CARGO_TARGET_DIR/debug/tidemill"; \
 	for suite in test_bench smoke; do "$$TIDEMILL_CACHE/python/bin/python" "tests/peers/tests/$$suite.py"; done
 
-release: setup ## from source, with RocksDB, librdkafka and OpenSSL linked in; its own build directory
+release: setup ## from source, with RocksDB, librdkafka and OpenSSL linked in, by a profile of the engine at work; its own build directory
 	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CC=clang CXX=clang++ CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release" CARGO_INCREMENTAL=0; \
-	cargo build --release --locked --features vendored --bin tidemill; ls -l "$$CARGO_TARGET_DIR/release/tidemill"
+	tests/cost/train.sh --release --locked --features vendored --bin tidemill; ls -l "$$CARGO_TARGET_DIR/release/tidemill"
 
 demo: ## the hourly job, live in this terminal: gets, starts and builds what is missing; Ctrl-C stops everything
 	@tests/stack/demo
@@ -119,8 +119,8 @@ trace-cost: setup ## what tracing costs, in instructions an event (callgrind): N
 controls: setup binaries ## each protection with and without it, on a real broker: CONTROL (one of them)
 	@$(ENV) $(call harness,controls) $(OPTIONS)
 
-fast: # optimised, and both in one command: separately they would be built with other features, twice
-	@$(ENV) cargo build --quiet --profile fast -p tidemill -p tidemill-harness --bin tidemill --bin bench
+fast: # optimised as a release is, and both in one command: separately they would be built with other features, twice
+	@$(ENV) tests/cost/train.sh --quiet --profile fast -p tidemill -p tidemill-harness --bin tidemill --bin bench
 
 bench: setup fast ## beside Kafka Streams and others, one broker: W=w1,... or all, ROUNDS=3, EVENTS, HEAVY=1 (Flink, Quix), ONLY=peer,...
 	@$(ENV) tests/peers/setup $(if $(HEAVY),--heavy) && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/peers "$$TIDEMILL_CACHE/python/bin/python" -m bench \
