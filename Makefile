@@ -34,8 +34,8 @@ test: setup ## everything that CI runs, against real Kafka and PostgreSQL
 	@for step in $(TEST_STEPS); do echo "== $$step"; $(MAKE) $$step; done
 
 scripts: ## the shell scripts parse, and shellcheck has nothing to say (where it is installed)
-	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine}.sh .ci/run tests/harness/side-by-side tests/peers/setup; do bash -n "$$file"; done
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine}.sh .ci/run tests/harness/side-by-side tests/peers/setup; \
+	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine,train}.sh .ci/run tests/harness/side-by-side tests/peers/setup; do bash -n "$$file"; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine,train}.sh .ci/run tests/harness/side-by-side tests/peers/setup; \
 	else echo "shellcheck is not installed: scripts were parsed, not linted"; fi
 
 fmt: ## formatting
