@@ -35,7 +35,7 @@ test: setup ## everything that CI runs, against real Kafka and PostgreSQL
 
 scripts: ## the shell scripts parse, and shellcheck has nothing to say (where it is installed)
 	@for file in tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine,train}.sh .ci/run tests/harness/side-by-side tests/peers/setup; do bash -n "$$file"; done
-	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine,train}.sh .ci/run tests/harness/side-by-side tests/peers/setup; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x tests/stack/{setup,kafka-cluster,kafka-tool,postgres,demo,*.sh,jaeger/build} tests/cost/{traces,engine,train}.sh tests/cost/rustc-with .ci/run tests/harness/side-by-side tests/peers/setup; \
 	else echo "shellcheck is not installed: scripts were parsed, not linted"; fi
 
 fmt: ## formatting
@@ -68,7 +68,7 @@ peers-built:
 	for suite in test_bench smoke; do "$$TIDEMILL_CACHE/python/bin/python" "tests/peers/tests/$$suite.py"; done
 
 release: setup ## from source, with RocksDB, librdkafka and OpenSSL linked in, by a profile of the engine at work; its own build directory
-	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CC=clang CXX=clang++ CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release" CARGO_INCREMENTAL=0; \
+	@$(ENV) unset ROCKSDB_LIB_DIR RUSTFLAGS; export CC=clang CXX=clang++ CARGO_TARGET_DIR="$$TIDEMILL_CACHE/release"; \
 	tests/cost/train.sh --release --locked --features vendored --bin tidemill; ls -l "$$CARGO_TARGET_DIR/release/tidemill"
 
 demo: ## the hourly job, live in this terminal: gets, starts and builds what is missing; Ctrl-C stops everything

@@ -36,11 +36,11 @@ export OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTE
 # What it takes to make the records is the test's own.
 made=$(OTEL_EXPORTER_OTLP_ENDPOINT='' each none 100)
 for topology in "$@"; do
-  off=$(OTEL_EXPORTER_OTLP_ENDPOINT='' each $topology 100)
-  one=$(OTEL_EXPORTER_OTLP_ENDPOINT=$receiver each $topology 100)
-  all=$(OTEL_EXPORTER_OTLP_ENDPOINT=$receiver each $topology 10000)
+  off=$(OTEL_EXPORTER_OTLP_ENDPOINT='' each "$topology" 100)
+  one=$(OTEL_EXPORTER_OTLP_ENDPOINT=$receiver each "$topology" 100)
+  all=$(OTEL_EXPORTER_OTLP_ENDPOINT=$receiver each "$topology" 10000)
   awk -v t="$topology" -v off=$((off - made)) -v one=$((one - made)) -v all=$((all - made)) 'BEGIN {
     printf "%-8s off %d instructions an event, at 1 %% %d (%+.2f %%), at 100 %% %d (%+.1f %%)\n", t, off, one, (one - off) * 100 / off, all, (all - off) * 100 / off
     exit (one - off) * 100 / off < 2 ? 0 : 1 }' || dear=1
 done
-exit ${dear:-0}
+exit "${dear:-0}"

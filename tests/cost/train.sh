@@ -5,6 +5,7 @@
 # Source: The rustc book, "Profile-guided Optimization".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+export CARGO_INCREMENTAL=0 # else our crates are cut into hundreds of pieces, whatever their profile says
 tool=$(rustc --print target-libdir)/../bin/llvm-profdata
 [[ -x $tool ]] || rustup component add llvm-tools >/dev/null 2>&1 || true
 if [[ ! -x $tool ]]; then
@@ -14,14 +15,14 @@ fi
 work=$CARGO_TARGET_DIR/training
 profile=$(grep -o -- '--release\|--profile [a-z]*' <<<"$*")
 folder=${profile##* } && folder=${folder#--}
-forget() { # Cargo does not know of the flags below, so it would take what was made with others
+forget() { # Cargo does not know of the flag below, so it would take what was made with others
   local ours
   ours=$(cargo metadata --format-version 1 --no-deps | grep -o '"name":"tidemill[a-z-]*","version"' | cut -d'"' -f4)
-  # shellcheck disable=SC2086 # two words
+  # shellcheck disable=SC2086,SC2046 # words: an option and its value, a pair for each crate
   cargo clean --quiet $profile $(printf -- '-p %s ' $ours)
 }
-build() { # flags of rustc, arguments: the same in both turns, or names would not match: packages and features are in a crate's hash
-  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/cost/rustc-with TIDEMILL_RUSTC_FLAGS=$1 cargo build "${@:2}" --example engine-cost
+build() { # a flag of rustc, arguments: the same in both turns, or names would not match: packages and features are in a crate's hash
+  RUSTC_WORKSPACE_WRAPPER=$PWD/tests/cost/rustc-with TIDEMILL_RUSTC_FLAG=$1 cargo build "${@:2}" --example engine-cost
 }
 sources=$({ rustc -V; echo "$@"; find Cargo.* src topology state observability tests/cost -type f -name '*.[rtls]*' -print0 | sort -z | xargs -0 cat; } | sha256sum)
 if [[ $(cat "$work/of" 2>/dev/null) != "$sources" ]]; then
